@@ -1,0 +1,44 @@
+# Each target does all of its own set-up in .venv. `make help` lists them.
+PYTHON ?= python3
+STUDY ?= config.yaml
+ARGS ?=
+LOCK ?= envs/cpu.txt
+BIN := .venv/bin
+READY := .venv/ready-$(shell cat $(LOCK) pyproject.toml | cksum | cut -d' ' -f1)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run plan test lint bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@echo "  variables: STUDY=studies/x.yaml  ARGS='options for snakemake'  PYTHON=python3.12  LOCK=envs/cuda.txt"
+
+$(READY):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11: make PYTHON=python3.12 ..."; exit 1; }
+	@echo "setting up .venv from $(LOCK) (once, a few minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(LOCK)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@rm -f .venv/ready-* && touch $@
+
+setup: $(READY) ## make .venv with the pinned packages
+
+run: $(READY) ## run a study to its report (default: config.yaml, the demonstration)
+	@$(BIN)/python -m xstilts run $(STUDY) $(ARGS)
+
+plan: $(READY) ## list what `make run` would do, and why
+	@$(BIN)/python -m snakemake --configfile $(STUDY) --dry-run $(ARGS)
+
+test: $(READY) ## run the tests
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY) ## check style: ruff, snakefmt, snakemake --lint
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/snakefmt --check --compact-diff Snakefile rules
+	@$(BIN)/python -m snakemake --configfile studies/tiny.yaml --lint
+
+bench: $(READY) ## measure against peers -> benchmarks/results/*.json
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+clean: ## delete results and logs; the artifact store data/ and .venv stay
+	rm -rf results work logs .snakemake

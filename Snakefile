@@ -1,0 +1,35 @@
+"""xstilts: English intermediate-task training for zero-shot cross-lingual transfer.
+
+data -> intermediate training -> target training -> zero-shot evaluation -> attacks -> analysis -> report
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+# A study given with --configfile stands alone: it is not laid over the default one.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config.yaml"
+
+
+include: "rules/common.smk"
+
+
+rule all:
+    """Everything that the study asks for."""
+    input:
+        fill(paths.REPORT),
+        *fill(paths.TABLES).values(),
+
+
+include: "rules/prepare.smk"
+include: "rules/intermediate.smk"
+include: "rules/target.smk"
+include: "rules/evaluate.smk"
+include: "rules/retrieval.smk"
+include: "rules/attack.smk"
+include: "rules/analyse.smk"
+include: "rules/report.smk"
+include: "rules/collect.smk"

@@ -1,0 +1,15 @@
+rule analyse:
+    """Scores, baselines, robustness, comparisons, scaling, claims and cost, from the predictions alone."""
+    input:
+        analysis_files(),
+    output:
+        **paths.TABLES,
+    log:
+        paths.log("analyse", "tables"),
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        identity=text(JOBS.analyse()),
+    shell:
+        "python scripts/analyse.py --spec {params.identity:q} --results results/{wildcards.study} "
+        "> {log} 2>&1"

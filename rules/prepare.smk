@@ -1,0 +1,57 @@
+rule fetch_model:
+    """A pretrained encoder in one plain layout, whatever its source."""
+    output:
+        **paths.MODEL,
+    log:
+        paths.log("fetch_model", "{model}"),
+    cache: "omit-software"
+    retries: 1
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        identity=lambda w: text(JOBS.fetch_model(w.model)),
+    shell:
+        "python scripts/fetch_model.py --spec {params.identity:q} "
+        "--out results/{wildcards.study}/models/{wildcards.model} --started {log}.started > {log} 2>&1"
+
+
+rule prepare_train:
+    """English training and development examples of one task, checked and normalised."""
+    input:
+        lambda w: JOBS.local_files(JOBS.prepare_train(w.task)),
+    output:
+        **JOBS.prepared_train("{task}"),
+    log:
+        paths.log("prepare", "{task}-train"),
+    cache: "omit-software"
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        identity=lambda w: text(JOBS.prepare_train(w.task)),
+    shell:
+        "python scripts/prepare.py --spec {params.identity:q} --examples results/{wildcards.study}/examples "
+        "--gold results/{wildcards.study}/gold --data-root {DATA_ROOT:q} --licensed {LICENSED:q} "
+        "--started {log}.started > {log} 2>&1"
+
+
+# One rule a target: its outputs are the study's languages of that target.
+for target in STUDY.targets:
+
+    rule:
+        name:
+            f"prepare_{target}"
+        input:
+            JOBS.local_files(JOBS.prepare_test(target)),
+        output:
+            **JOBS.prepared_test(target),
+        log:
+            paths.log("prepare", f"{target}-test"),
+        cache: "omit-software"
+        conda:
+            "../envs/cpu.yaml"
+        params:
+            identity=text(JOBS.prepare_test(target)),
+        shell:
+            "python scripts/prepare.py --spec {params.identity:q} --examples results/{wildcards.study}/examples "
+            "--gold results/{wildcards.study}/gold --data-root {DATA_ROOT:q} --licensed {LICENSED:q} "
+            "--started {log}.started > {log} 2>&1"

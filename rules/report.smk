@@ -1,0 +1,14 @@
+rule report:
+    """One self-contained HTML page with every table and figure."""
+    input:
+        list(paths.TABLES.values()),
+    output:
+        paths.REPORT,
+    log:
+        paths.log("report", "report"),
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        identity=text(JOBS.report()),
+    shell:
+        "python scripts/report.py --spec {params.identity:q} --results results/{wildcards.study} > {log} 2>&1"

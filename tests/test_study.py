@@ -1,0 +1,168 @@
+"""Studies: what a config asks for, and one clear error for what it cannot."""
+
+import copy
+
+import pytest
+import yaml
+
+from xstilts import study as studies
+from xstilts.check import check, load_file
+from xstilts.errors import UserError
+from xstilts.identity import ROOT
+from xstilts.specs import Specs, text
+
+STUDIES = ["config.yaml", *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("studies/*.yaml"))]
+
+
+def config(name="config.yaml", **changes):
+    return {**copy.deepcopy(yaml.safe_load((ROOT / name).read_text())), **changes}
+
+
+def load(name):
+    """Studies on local data are planned against an existing folder."""
+    value = config(name)
+    if "local" in value["sources"] and value.get("data_root", 0) is None:
+        value["data_root"] = str(ROOT)
+    return studies.load(value, name)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study_of_the_repository_loads(name):
+    study = load(name)
+    assert study.cells and study.targets
+    assert all(study.languages(target) for target in study.targets)
+
+
+def test_demo_is_the_grid_that_the_readme_promises():
+    study = load("config.yaml")
+    assert set(study.cells) == {
+        *(("me5-small-l6", name, 1) for name in ("none", "squad", "mnli", "mix9")),
+        *(("me5-small-l3", name, 1) for name in ("none", "mix9")),
+    }
+    assert len(study.targets) == 9
+    assert len(study.training_tasks(study.targets)) == 6
+    assert len(study.intermediate_tasks("mix9")) == 9
+    assert len(study.attack_cells) == 2 * 4
+    assert study.demonstration
+
+
+def test_xquad_and_mlqa_share_squads_training():
+    study = load("config.yaml")
+    assert study.served("squad") == ["xquad", "mlqa"]
+    assert study.training_task("tatoeba") is None
+
+
+def test_paper_lists_what_is_unpinned_and_drops_what_is_unlicensed():
+    study = load("studies/paper.yaml")
+    assert "FacebookAI/xlm-roberta-large" in study.unpinned()
+    assert not any(name == "ccg" for _, name, _ in study.cells)
+    assert any(name.endswith("-no-ccg") for _, name, _ in study.cells), "a mixture without CCG is named so"
+    assert any("ccg" in notice for notice in study.notices)
+    assert "not pinned" in check(ROOT / "studies/paper.yaml")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"studdy": "x"}, ["config.yaml", "studdy", "study"]),
+        ({"languages": ["en", "xx"]}, ["config.yaml", "languages", "xx", "Allowed"]),
+        ({"target_languages": {"pawsx": ["ru"]}}, ["target_languages.pawsx", "ru", "Allowed"]),
+        ({"target_languages": {"pawz": ["en"]}}, ["target_languages", "pawz", "pawsx"]),
+        ({"sources": ["internet"]}, ["sources", "internet", "hub"]),
+        ({"data": {"train": 0}}, ["data", "train", "0"]),
+        ({"data_root": "/no/such/folder"}, ["data_root", "/no/such/folder", "existing folder"]),
+        ({"grid": []}, ["grid"]),
+        ({"training": {"precision": "fp8"}}, ["precision", "fp8", "bf16"]),
+        ({"training": {"preset": "demos"}}, ["preset", "demos"]),
+    ],
+)
+def test_a_wrong_config_is_one_error_that_names_key_value_and_what_is_allowed(change, words):
+    with pytest.raises(UserError) as caught:
+        study = studies.load(config(**change), "config.yaml")
+        Specs(study).target("me5-small-l6", "none", 1, "mnli")
+    for word in words:
+        assert word in str(caught.value), (word, str(caught.value))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "close"),
+    [
+        ("models", ["me5-small-16"], "me5-small-l6"),
+        ("intermediates", ["squat"], "squad"),
+        ("targets", ["xnly"], "xnli"),
+    ],
+)
+def test_an_unknown_name_in_the_grid_is_named_with_the_closest_one(key, value, close):
+    block = {"models": ["tiny"], "intermediates": ["none"], "targets": "all", "seeds": [1], key: value}
+    with pytest.raises(UserError) as caught:
+        studies.load(config(grid=[block], attacks=[]), "config.yaml")
+    assert value[0] in str(caught.value) and close in str(caught.value) and f"grid[0].{key}" in str(caught.value)
+
+
+def test_a_missing_or_broken_study_file_says_so(tmp_path):
+    with pytest.raises(UserError, match="no-study"):
+        load_file(tmp_path / "no-study.yaml")
+    (tmp_path / "broken.yaml").write_text("grid: [")
+    with pytest.raises(UserError, match="not YAML"):
+        load_file(tmp_path / "broken.yaml")
+
+
+def all_jobs(jobs: Specs):
+    """(output folder or file without the study's name, identity) of every job of a study."""
+    study = jobs.study
+    for model in study.models:
+        yield ("models", model), text(jobs.fetch_model(model))
+    for task in study.trained_tasks():
+        yield ("train data", task), text(jobs.prepare_train(task))
+    for target in study.targets:
+        yield ("test data", target, *study.languages(target)), text(jobs.prepare_test(target))
+    for cell, targets in study.cells.items():
+        if cell[1] != studies.NONE:
+            yield ("encoder", *cell, study.intermediate_tasks(cell[1])), text(jobs.intermediate(*cell))
+        for task in study.training_tasks(targets):
+            yield ("target", *cell, task, study.intermediate_tasks(cell[1])), text(jobs.target(*cell, task))
+            yield ("predictions", *cell, task), text(jobs.evaluate(*cell, task))
+        yield ("retrieval", *cell), text(jobs.retrieval(*cell)) if set(targets) & set(studies.RETRIEVAL) else ("", cell)
+    for cell in study.attack_cells:
+        yield ("attack", *cell), text(jobs.attack(*cell))
+
+
+def test_jobs_of_different_meaning_never_share_an_identity():
+    """Snakemake's cache knows params, not wildcards: measured, a rule without them served one entry for four."""
+    meaning = {}
+    for name in STUDIES:
+        study = load(name)
+        inside = {}
+        for job, identity in all_jobs(Specs(study)):
+            assert inside.setdefault(identity, job) == job, f"{name}: {job} and {inside[identity]} share an identity"
+            kind = (job[0], *job[1:2]) if job[0] in ("models", "train data") else job[:1]
+            assert meaning.setdefault(identity, kind)[0] == kind[0], (name, job, meaning[identity])
+
+
+def test_identity_ignores_key_order_notes_and_paths(tmp_path):
+    plain = Specs(studies.load(config(), "config.yaml"))
+    shuffled = dict(reversed(list(config().items())))
+    other = Specs(studies.load({**shuffled, "study": "elsewhere", "description": "other words"}, "x.yaml"))
+    cell = ("me5-small-l6", "mix9", 1)
+    assert text(plain.target(*cell, "mnli")) == text(other.target(*cell, "mnli"))
+    assert text(plain.prepare_test("xnli")) == text(other.prepare_test("xnli"))
+
+
+def test_a_changed_learning_rate_changes_its_branch_alone():
+    before = Specs(studies.load(config(), "config.yaml"))
+    training = {**config()["training"], "overrides": {"udpos": {"learning_rate": 3.0e-4}}}
+    after = Specs(studies.load(config(training=training), "config.yaml"))
+    cell = ("me5-small-l6", "none", 1)
+    assert text(before.target(*cell, "udpos")) != text(after.target(*cell, "udpos"))
+    for task in ("mnli", "pawsx", "panx", "squad", "tydiqa"):
+        assert text(before.target(*cell, task)) == text(after.target(*cell, task))
+    assert text(before.prepare_train("udpos")) == text(after.prepare_train("udpos"))
+
+
+def test_another_language_leaves_every_training_as_it_is():
+    before = Specs(studies.load(config(languages=["en", "de"]), "config.yaml"))
+    after = Specs(studies.load(config(languages=["en", "de", "ru"]), "config.yaml"))
+    cell = ("me5-small-l6", "mnli", 1)
+    for task in ("mnli", "udpos"):
+        assert text(before.target(*cell, task)) == text(after.target(*cell, task))
+    assert text(before.prepare_test("xnli")) != text(after.prepare_test("xnli"))

@@ -1,0 +1,236 @@
+"""The graph: planned jobs, a whole tiny study, what re-runs and what does not, and what a broken input does."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pandas
+import pytest
+import yaml
+
+from xstilts.identity import ROOT
+
+COLUMNS = {
+    "scores": "model parameters non_embedding_parameters intermediate target language seed metric value n selection "
+    "task_version model_revision data_fingerprint",
+    "baselines": "target language baseline metric value n",
+    "robustness": "model intermediate target language seed attack mode n skipped clean attacked success_rate queries "
+    "perturbed similarity ci_low ci_high",
+    "comparisons": "model intermediate baseline target language gain ci_low ci_high p p_holm n_examples n_seeds method",
+    "scaling": "family target intermediate measure n_sizes slope ci_low ci_high status why",
+    "claims": "claim measure published source value ci_low ci_high verdict why",
+    "cost": "stage model intermediate target seed device seconds tokens tokens_per_s peak_memory_mb",
+}
+
+
+def copy_project(target: Path) -> Path:
+    """The project's files (no results, no store) in a folder of their own."""
+    ignore = shutil.ignore_patterns(
+        ".git",
+        ".venv",
+        "data",
+        "results",
+        "work",
+        "logs",
+        ".snakemake",
+        "__pycache__",
+        "*.egg-info",
+        "cache",
+        ".pytest_cache",
+    )
+    return Path(shutil.copytree(ROOT, target, ignore=ignore))
+
+
+def snakemake(root: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(root)}
+    environment.pop("SNAKEMAKE_OUTPUT_CACHE", None)
+    result = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+        cwd=root,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not check or result.returncode == 0, result.stdout[-3000:] + result.stderr[-6000:]
+    return result
+
+
+def planned(root: Path, *arguments: str) -> Counter:
+    """Jobs by rule of a dry run (no `all`)."""
+    output = snakemake(root, "-n", "--quiet", "rules", *arguments).stdout
+    counts = Counter()
+    for line in output.splitlines():
+        words = line.split()
+        if len(words) == 2 and words[1].isdigit() and words[0] not in ("all", "total"):
+            counts[words[0]] = int(words[1])
+    return counts
+
+
+TINY = ("--configfile", "studies/tiny.yaml")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    """A copy in which the tiny study has run once."""
+    root = copy_project(tmp_path_factory.mktemp("workflow") / "project")
+    snakemake(root, *TINY)
+    return root
+
+
+def results(root: Path) -> Path:
+    return root / "results" / "tiny"
+
+
+def started(root: Path) -> dict[Path, float]:
+    return {path: path.stat().st_mtime for path in (root / "logs").rglob("*.started")}
+
+
+def test_default_study_plans_the_jobs_that_its_grid_asks_for():
+    jobs = planned(ROOT, "--forceall")
+    assert jobs["train_intermediate"] == 4
+    assert jobs["train_target"] == 36
+    assert sum(count for rule, count in jobs.items() if rule.startswith("evaluate_")) == 36
+    assert jobs["retrieve"] == 6
+    assert sum(count for rule, count in jobs.items() if rule.startswith("attack_")) == 8
+    assert jobs["fetch_model"] == 2
+    assert jobs["prepare_train"] == len(
+        {
+            *["anli", "mnli", "qqp", "squad_v2", "squad", "hellaswag", "ccg", "cosmosqa", "commonsenseqa"],
+            "pawsx",
+            "udpos",
+            "panx",
+            "tydiqa",
+        }
+    )
+
+
+def test_paper_plans_in_under_thirty_seconds_and_says_what_is_in_the_way():
+    start = time.monotonic()
+    result = snakemake(ROOT, "--configfile", "studies/paper.yaml", "-n", "--quiet", "rules")
+    assert time.monotonic() - start < 30
+    assert "not pinned yet: FacebookAI/xlm-roberta-large" in result.stderr
+    assert "ccg" in result.stderr
+    assert "train_target" in result.stdout
+
+
+def test_a_real_run_of_an_unpinned_study_is_refused(tmp_path):
+    root = copy_project(tmp_path / "project")
+    result = snakemake(root, "--configfile", "studies/paper.yaml", check=False)
+    assert result.returncode
+    assert "xstilts pin" in result.stdout + result.stderr
+    assert not (root / "logs").exists()
+
+
+@pytest.mark.slow
+def test_tiny_study_ends_in_its_report_and_tables(project):
+    assert (results(project) / "report.html").stat().st_size > 10_000
+    for name, columns in COLUMNS.items():
+        table = pandas.read_csv(results(project) / f"{name}.csv")
+        assert list(table.columns) == columns.split(), name
+        assert len(table), name
+    scores = pandas.read_csv(results(project) / "scores.csv")
+    cells = scores.groupby(["intermediate", "target"]).size()
+    assert len(cells) == 2 * 9, "every cell of the grid has scores"
+    assert scores["value"].between(0, 100).all()
+
+
+@pytest.mark.slow
+def test_a_second_run_has_nothing_to_do(project):
+    assert not planned(project, *TINY)
+
+
+@pytest.mark.slow
+def test_one_deleted_prediction_runs_one_evaluation_and_what_follows(project):
+    next((results(project) / "predictions").rglob("xquad/test-de.json")).unlink()
+    jobs = planned(project, *TINY)
+    assert jobs == Counter({"evaluate_squad": 1, "analyse": 1, "report": 1})
+    before = (results(project) / "scores.csv").read_bytes()
+    snakemake(project, *TINY)
+    assert (results(project) / "scores.csv").read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_comment_reruns_nothing_and_a_learning_rate_its_branch(project):
+    loop = project / "xstilts" / "training" / "loop.py"
+    original = loop.read_text()
+    loop.write_text(original + "\n# a remark\n")
+    assert not planned(project, *TINY)
+    loop.write_text(original)
+    study = yaml.safe_load((project / "studies" / "tiny.yaml").read_text())
+    study["training"]["overrides"]["udpos"]["learning_rate"] = 3.0e-4
+    (project / "studies" / "changed.yaml").write_text(yaml.safe_dump(study))
+    jobs = planned(project, "--configfile", "studies/changed.yaml")
+    assert jobs == Counter({"train_target": 2, "evaluate_udpos": 2, "attack_charswap_0": 1, "analyse": 1, "report": 1})
+
+
+@pytest.mark.slow
+def test_the_store_serves_a_fresh_copy_without_one_training(project, tmp_path):
+    root = copy_project(tmp_path / "elsewhere")
+    shutil.copytree(project / "data", root / "data")
+    snakemake(root, *TINY)
+    assert not started(root), "adoption leaves no start marker"
+    for name in set(COLUMNS) - {"cost"}:
+        assert (results(root) / f"{name}.csv").read_bytes() == (results(project) / f"{name}.csv").read_bytes(), name
+
+
+@pytest.mark.slow
+def test_a_store_entry_with_a_file_missing_is_made_again_and_the_others_kept(project):
+    link = next((results(project) / "targets").rglob("pawsx/config.json"))
+    entry = Path(os.path.realpath(link))
+    siblings = {path: path.read_bytes() for path in entry.parent.glob(entry.name.split("_")[0] + "*")}
+    entry.unlink()
+    before = started(project)
+    snakemake(project, *TINY)
+    assert entry.is_file() and link.resolve() == entry
+    assert json.loads(entry.read_text()) == json.loads(siblings[entry])
+    again = [path for path, when in started(project).items() if before.get(path) != when]
+    assert len(again) == 1 and "pawsx" in str(again[0])
+
+
+@pytest.mark.slow
+def test_outputs_are_replaced_not_written_through_into_the_store(project):
+    """Measured before: writing through an output link destroyed the stored entry."""
+    link = next((results(project) / "examples" / "xnli" / "en").glob("test.jsonl"))
+    entry = Path(os.path.realpath(link))
+    before = entry.read_bytes()
+    from xstilts.files import write_text
+
+    write_text(link, "other\n")
+    assert entry.read_bytes() == before
+    link.unlink()
+    link.symlink_to(entry)
+
+
+@pytest.mark.slow
+def test_a_file_that_cannot_be_written_is_one_error_and_earlier_results_stay(project, tmp_path):
+    root = copy_project(tmp_path / "full")
+    command = f"ulimit -f 20; exec {sys.executable} -m snakemake --cores 1 --configfile studies/tiny.yaml results/tiny/models/tiny/model.safetensors"
+    result = subprocess.run(
+        ["bash", "-c", command],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+        check=False,
+    )
+    assert result.returncode
+    log = (root / "logs" / "tiny" / "fetch_model" / "tiny.log").read_text()
+    assert "model.safetensors" in log and "ulimit" in log and "Traceback" not in log
+    assert not list(root.rglob("*.part"))
+
+
+def test_a_typo_in_the_config_is_one_error_before_the_graph_is_built(tmp_path):
+    study = yaml.safe_load((ROOT / "studies" / "tiny.yaml").read_text())
+    study["traning"] = study.pop("training")
+    path = tmp_path / "typo.yaml"
+    path.write_text(yaml.safe_dump(study))
+    result = snakemake(ROOT, "--configfile", str(path), "-n", check=False)
+    message = result.stdout + result.stderr
+    assert result.returncode and "traning" in message and "training" in message and "typo.yaml" in message
+    assert "Traceback" not in message

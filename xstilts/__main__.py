@@ -1,0 +1,128 @@
+"""The command line: `python -m xstilts COMMAND ...`. Every command imports what it needs and no more."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from xstilts.errors import UserError
+
+DESCRIPTION = "English intermediate-task training for zero-shot cross-lingual transfer."
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; a UserError is printed without a traceback and gives exit status 1."""
+    parser = argparse.ArgumentParser(prog="python -m xstilts", description=DESCRIPTION)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    commands.add_parser("catalog", help="list tasks, models, attacks, languages")
+    pin = commands.add_parser("pin", help="ask the hub for the revisions of everything, write catalog/revisions.lock")
+    pin.add_argument("names", nargs="*", help="only these tasks or models")
+    check = commands.add_parser("check", help="check a study: what it needs, what is missing")
+    check.add_argument("study")
+    score = commands.add_parser("score", help="official XTREME scores of a submission folder", add_help=False)
+    attack = commands.add_parser("attack", help="attack one trained model on one file", add_help=False)
+    export = commands.add_parser("export", help="write a complete Hugging Face folder of a checkpoint")
+    export.add_argument("checkpoint", help="folder of an encoder or a target checkpoint")
+    export.add_argument("--model", required=True, help="folder of its base model (results/<study>/models/<model>)")
+    export.add_argument("--out", required=True)
+    share = commands.add_parser("share", help="share the artifact store: push, pull, status, drop")
+    share.add_argument("action", choices=["push", "pull", "status", "drop"])
+    share.add_argument("outputs", nargs="*", help="drop: output files whose stored entries are deleted")
+    stages = commands.add_parser("stages", help="say whether edited code changes results")
+    stages.add_argument("action", choices=["status", "record", "bump"])
+    stages.add_argument("names", nargs="*")
+    run = commands.add_parser("run", help="run a study (as `make run` does)")
+    run.add_argument("study")
+
+    arguments, rest = parser.parse_known_args(argv)
+    if rest and arguments.command not in ("run", "score", "attack"):
+        parser.error(f"unknown arguments: {' '.join(rest)}")
+    del score, attack
+    try:
+        return COMMANDS[arguments.command](arguments, rest) or 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 0
+
+
+def _catalog(arguments, rest):
+    from xstilts import catalog, pin
+
+    print(pin.list_catalog(catalog.load()))
+
+
+def _pin(arguments, rest):
+    from xstilts import catalog, pin
+
+    pin.pin(catalog.load(), arguments.names)
+
+
+def _check(arguments, rest):
+    from xstilts.check import check
+
+    print(check(arguments.study))
+
+
+def _score(arguments, rest):
+    from xstilts.evaluation.score import main
+
+    return main(rest)
+
+
+def _attack(arguments, rest):
+    from xstilts.evaluation.attack import main
+
+    return main(rest)
+
+
+def _export(arguments, rest):
+    from xstilts.models.export import export
+
+    export(arguments.checkpoint, arguments.model, arguments.out)
+
+
+def _share(arguments, rest):
+    from xstilts import share
+
+    print(
+        {"push": share.push, "pull": share.pull, "status": share.status}[arguments.action]()
+        if arguments.action != "drop"
+        else share.drop(arguments.outputs)
+    )
+
+
+def _stages(arguments, rest):
+    from xstilts import identity
+
+    if arguments.action == "status":
+        for stage in identity.STAGES:
+            print(identity.stage_code(stage))
+        return 1 if identity.changed_stages() else 0
+    names = arguments.names or identity.changed_stages()
+    for code in identity.record_stages(names, bump=arguments.action == "bump"):
+        print(code)
+
+
+def _run(arguments, rest):
+    from xstilts.launch import run
+
+    return run(arguments.study, rest)
+
+
+COMMANDS = {
+    "catalog": _catalog,
+    "pin": _pin,
+    "check": _check,
+    "score": _score,
+    "attack": _attack,
+    "export": _export,
+    "share": _share,
+    "stages": _stages,
+    "run": _run,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""`make run`: run a study with Snakemake so that a killed run goes on by itself and two runs never collide."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import yaml
+
+from xstilts import paths
+from xstilts.errors import UserError
+from xstilts.identity import ROOT
+from xstilts.study import prepare_environment
+
+
+def run(study: str, arguments: list[str], root: Path = ROOT) -> int:
+    """Run one study; returns Snakemake's exit status. `arguments` go to Snakemake as they are."""
+    if not Path(root, study).is_file():
+        known = ", ".join(
+            ["config.yaml", *sorted(path.relative_to(root).as_posix() for path in root.glob("studies/*.yaml"))]
+        )
+        raise UserError(f"STUDY: {study!r} is no file. Allowed: {known}, or a file of your own.")
+    prepare_environment(root)
+    environment = dict(os.environ)
+    plugins = str(root / "scripts")
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [plugins, environment.get("PYTHONPATH")]))
+    snakemake = [sys.executable, "-m", "snakemake", "--configfile", study]
+    with only_one_run(root):
+        if any((root / ".snakemake" / "locks").glob("*")):
+            # ours is the only run: what locks there are belong to one that was killed
+            subprocess.run([*snakemake, "--unlock"], cwd=root, env=environment, capture_output=True, check=False)
+        start = time.monotonic()
+        status = _wait([*snakemake, "--logger", "xstilts", *arguments], root, environment)
+    if status == 0 and not {"-n", "--dry-run", "--dryrun", "--lint", "--summary"} & set(arguments):
+        name = yaml.safe_load(Path(root, study).read_text(encoding="utf-8")).get("study")
+        report = Path(paths.fill(paths.REPORT, study=name))
+        if (root / report).exists():
+            print(f"finished in {time.monotonic() - start:.0f} s. The report: {report}")
+    elif status:
+        print(
+            "stopped. Finished results are kept: mend what the message says and run the same command again.",
+            file=sys.stderr,
+        )
+    return status
+
+
+def _wait(command: list[str], root: Path, environment: dict) -> int:
+    """Run a command; on Ctrl-C (which reaches it too) wait until it has cleaned up."""
+    process = subprocess.Popen(command, cwd=root, env=environment)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue
+
+
+@contextmanager
+def only_one_run(root: Path) -> Iterator[None]:
+    """Hold work/run.lock; the kernel drops it when the process dies, however it dies."""
+    path = root / "work" / "run.lock"
+    path.parent.mkdir(exist_ok=True)
+    with open(path, "a+", encoding="utf-8") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            handle.seek(0)
+            raise UserError(
+                f"another run is going on in this folder (process {handle.read().strip() or 'unknown'})."
+            ) from error
+        handle.truncate(0)
+        handle.write(str(os.getpid()))
+        handle.flush()
+        yield

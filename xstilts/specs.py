@@ -1,0 +1,294 @@
+"""The job specs of a study: for each job one JSON object that holds everything that can change its result.
+
+A spec is both the rule's `params` (identity, see xstilts/identity.py) and the script's `--spec`: a job cannot read
+what its identity does not name. Nothing here that cannot change a result: no paths, no study name, no device.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xstilts import paths
+from xstilts.identity import canonical, stage_code
+from xstilts.study import NONE, RETRIEVAL, Study
+
+# hyper-parameters that an evaluation needs; the others shape training only
+INFERENCE_KEYS = ("max_length", "doc_stride", "max_query_length", "max_answer_length", "n_best", "labelled_piece")
+
+
+class Specs:
+    """Specs and file lists of every job of one study."""
+
+    def __init__(self, study: Study):
+        self.study = study
+        self.config = study.config
+        self.tasks = study.catalog.tasks
+
+    # ---- data
+    def prepare_train(self, task: str) -> dict:
+        """English training and development examples of one task."""
+        return self._prepare(task, ["en"], {key: self.config["data"][key] for key in ("train", "dev")})
+
+    def prepare_test(self, target: str) -> dict:
+        """Test examples (and BUCC's dev pools, which set its threshold) in all the study's languages."""
+        return self._prepare(
+            target, self.study.languages(target), {key: self.config["data"][key] for key in self._test(target)}
+        )
+
+    def _test(self, target: str) -> tuple[str, ...]:
+        return ("dev", "test") if target == "bucc2018" else ("test",)
+
+    def _prepare(self, task: str, languages: list[str], splits: dict) -> dict:
+        entry = self.tasks[task].identity
+        source, parts = self.study.source(task)
+        code = stage_code("prepare") + ("+" + stage_code("embedded") if source == "embedded" else "")
+        return {
+            "stage": "prepare",
+            "code": code,
+            "task": task,
+            "version": entry["version"],
+            "kind": entry["kind"],
+            "labels": entry.get("labels") or [],
+            "options": entry["options"],
+            "languages": languages,
+            "splits": splits,
+            "source": source,
+            "parts": [self._pinned(part) for part in parts],
+            "seed": self.config["data"]["seed"],
+        }
+
+    def _pinned(self, part: dict) -> dict:
+        """A source part with its pinned revision in place of what only documents it."""
+        part = {key: value for key, value in part.items() if key not in ("status", "source", "notes")}
+        revision = self.study.catalog.revisions.get(part.get("id", ""), {}).get("revision")
+        return {**part, "revision": revision} if "id" in part else part
+
+    def local_files(self, spec: dict) -> list[str]:
+        """Files of the user's data folder that a prepare job reads (inputs that Snakemake checks and hashes)."""
+        if spec["source"] == "licensed":
+            path = Path(self.config["licensed"]["ccgbank"])
+            return sorted(str(file) for file in path.rglob("*") if file.is_file()) if path.is_dir() else [str(path)]
+        if spec["source"] != "local":
+            return []
+        files = []
+        for part in spec["parts"]:
+            for language in spec["languages"]:
+                code = (part.get("codes") or {}).get(language, language)
+                for split in spec["splits"]:
+                    name = part["splits"].get(split)
+                    if name is None:
+                        continue
+                    name = name["from"] if isinstance(name, dict) else name
+                    sides = ("_source", "_target", "_gold") if spec["options"].get("mining") == "margin" else ("",)
+                    files += [
+                        Path(self.config["data_root"], part["folder"], code, f"{name}{side}.jsonl") for side in sides
+                    ]
+        return sorted({str(path) for path in files})
+
+    def prepared_train(self, task: str) -> dict[str, str]:
+        return {split: paths.examples(task, "en", split) for split in ("train", "dev")}
+
+    def prepared_test(self, target: str) -> dict[str, str]:
+        """Named outputs of a test preparation: examples and gold of every language."""
+        kind, files = self.tasks[target].identity["kind"], {}
+        for language in self.study.languages(target):
+            for split in self._test(target):
+                files[f"{split}_{language}"] = paths.examples(target, language, split)
+            files[f"gold_{language}"] = paths.gold(target, kind, language)
+        return files
+
+    # ---- models and training
+    def model(self, name: str) -> dict:
+        identity = self.study.catalog.models[name].identity
+        source = identity["source"]
+        if source["type"] == "hub":
+            source = {**source, "revision": self.study.catalog.revisions.get(source["id"], {}).get("revision")}
+        return {"name": name, **identity, "source": source}
+
+    def fetch_model(self, name: str) -> dict:
+        model = self.model(name)
+        code = stage_code("fetch_model") + ("+" + stage_code("embedded") if model["source"]["type"] == "random" else "")
+        return {"stage": "fetch_model", "code": code, "model": name, "source": model["source"], "identity": model}
+
+    def hyper(self, task: str, stage: str = "target") -> dict:
+        """The task's hyper-parameters under the study's preset and overrides."""
+        training = self.config["training"]
+        return self.study.catalog.preset(task, training["preset"], training["overrides"].get(task, {}), stage)
+
+    def intermediate(self, model: str, intermediate: str, seed: int) -> dict:
+        mixture = self.study.mixtures.get(intermediate)
+        spec = self._train("intermediate", model, intermediate, list(self.study.intermediate_tasks(intermediate)), seed)
+        if mixture:
+            spec.update(sampling=mixture.sampling, steps=mixture.steps)
+        return spec
+
+    def target(self, model: str, intermediate: str, seed: int, task: str) -> dict:
+        return {
+            **self._train("target", model, intermediate, [task], seed),
+            "encoder": self._encoder(model, intermediate, seed),
+        }
+
+    def _encoder(self, model: str, intermediate: str, seed: int) -> dict | None:
+        return None if intermediate == NONE else self.intermediate(model, intermediate, seed)
+
+    def _train(self, stage: str, model: str, intermediate: str, tasks: list[str], seed: int) -> dict:
+        training = self.config["training"]
+        return {
+            "stage": stage,
+            "code": stage_code("train"),
+            "model": self.model(model),
+            "intermediate": intermediate,
+            "seed": seed,
+            "precision": training["precision"],
+            "trainable": training["trainable"],
+            "tasks": [{"task": task, **self._head(task), "hyper": self.hyper(task, stage)} for task in tasks],
+        }
+
+    def _head(self, task: str) -> dict:
+        identity = self.tasks[task].identity
+        return {key: identity.get(key) or empty for key, empty in (("kind", ""), ("labels", []), ("options", {}))}
+
+    # ---- evaluation
+    def evaluate(self, model: str, intermediate: str, seed: int, task: str) -> dict:
+        return {
+            **self._cell("evaluate", model, intermediate, seed),
+            "training_task": task,
+            **self._head(task),
+            "hyper": self._inference(task),
+            "targets": {
+                target: {"languages": self.study.languages(target), "options": self.tasks[target].identity["options"]}
+                for target in self.study.served(task)
+            },
+        }
+
+    def retrieval(self, model: str, intermediate: str, seed: int) -> dict:
+        spec = self._cell("retrieval", model, intermediate, seed)
+        spec["targets"] = {
+            target: {"languages": self.study.languages(target), "options": self.tasks[target].identity["options"]}
+            for target in self.study.targets
+            if target in RETRIEVAL
+        }
+        return {**spec, "max_length": max(target["options"]["max_length"] for target in spec["targets"].values())}
+
+    def attack(self, attack: str, model: str, intermediate: str, seed: int) -> dict:
+        cell = self.study.attack_cells[attack, model, intermediate, seed]
+        languages = {code for target in cell["targets"] for code in self.study.languages(target)} | {"en"}
+        targets = {}
+        for target in cell["targets"]:
+            task = self.study.training_task(target)
+            targets[target] = {
+                "languages": self.study.languages(target),
+                **self._head(target),
+                "training_task": task,
+                "hyper": self._inference(task)
+                if task
+                else {"max_length": self.tasks[target].identity["options"]["max_length"]},
+            }
+        return {
+            **self._cell("attack", model, intermediate, seed),
+            "attack": {"name": attack, **self.study.catalog.attacks[attack].identity},
+            "examples": cell["examples"],
+            "attack_seed": self.config["data"]["seed"],
+            "languages": {code: self.study.catalog.languages[code] for code in sorted(languages)},
+            "targets": targets,
+        }
+
+    def _cell(self, stage: str, model: str, intermediate: str, seed: int) -> dict:
+        return {
+            "stage": stage,
+            "code": stage_code(stage),
+            "model": self.model(model),
+            "intermediate": intermediate,
+            "seed": seed,
+            "precision": self.config["training"]["precision"],
+        }
+
+    def _inference(self, task: str) -> dict:
+        return {key: value for key, value in self.hyper(task).items() if key in INFERENCE_KEYS}
+
+    def predictions(self, targets: list[str]) -> dict[str, str]:
+        """Named outputs of an evaluation: one prediction file a target and language."""
+        return {
+            f"{target}_{language}": paths.predictions(target, self.tasks[target].identity["kind"], language)
+            for target in targets
+            for language in self.study.languages(target)
+        }
+
+    def attack_files(self, attack_cell: tuple) -> dict[str, str]:
+        """Named outputs of one attack job (only {study} is left to fill): outcomes by target and language."""
+        attack, model, intermediate, seed = attack_cell
+        return {
+            f"{target}_{language}": paths.fill(
+                paths.attack_rows(target, language),
+                study="{study}",
+                attack=attack,
+                model=model,
+                intermediate=intermediate,
+                seed=seed,
+            )
+            for target in self.study.attack_cells[attack_cell]["targets"]
+            for language in self.study.languages(target)
+        }
+
+    def attack_cost(self, attack_cell: tuple) -> str:
+        """The timings of one attack job (only {study} is left to fill)."""
+        attack, model, intermediate, seed = attack_cell
+        names = {"attack": attack, "model": model, "intermediate": intermediate, "seed": seed}
+        return paths.fill(paths.cost("attack"), study="{study}", **names)
+
+    # ---- analysis
+    def analyse(self) -> dict:
+        study, catalog = self.study, self.study.catalog
+        return {
+            "stage": "analyse",
+            "code": stage_code("analyse"),
+            "study": study.name,
+            "demonstration": study.demonstration,
+            "models": {
+                name: {**catalog.models[name].size, "family": catalog.models[name].identity["family"]}
+                for name in study.models
+            },
+            "intermediates": {name: list(study.intermediate_tasks(name)) for name in study.intermediates},
+            "cells": [
+                {"model": model, "intermediate": intermediate, "seed": seed, "targets": targets}
+                for (model, intermediate, seed), targets in study.cells.items()
+            ],
+            "targets": {
+                target: {
+                    **self.tasks[target].identity,
+                    "languages": study.languages(target),
+                    "hyper": self.hyper(task) if task else {},
+                }
+                for target in study.targets
+                for task in [study.training_task(target)]
+            },
+            "official_languages": {target: self.tasks[target].identity["languages"] for target in study.targets},
+            "attacks": {attack: catalog.attacks[attack].identity for attack in study.attacks},
+            "attack_cells": [
+                {"attack": attack, "model": model, "intermediate": intermediate, "seed": seed, **cell}
+                for (attack, model, intermediate, seed), cell in study.attack_cells.items()
+            ],
+            "sources": {task: study.source(task)[0] for task in study.data_tasks()},
+            "revisions": {
+                "data": {
+                    task: [part.get("revision") for part in map(self._pinned, study.source(task)[1])]
+                    for task in study.data_tasks()
+                },
+                "models": {name: self.model(name)["source"] for name in study.models},
+            },
+            "data": self.config["data"],
+            "training": {
+                **self.config["training"],
+                "mixtures": {name: list(mix.tasks) for name, mix in study.mixtures.items()},
+            },
+            "notices": study.notices,
+            "bootstrap": self.config["bootstrap"],
+        }
+
+    def report(self) -> dict:
+        return {**self.analyse(), "stage": "report", "report_code": stage_code("report")}
+
+
+def text(spec: dict) -> str:
+    """The spec as a rule's `params` value and as `--spec` on a command line."""
+    return canonical(spec)
