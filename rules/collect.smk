@@ -1,5 +1,5 @@
 # Target-only rules: names to ask for a part of a study (snakemake prepare_all, snakemake targets ...).
-rule data:
+rule prepare_all:
     """Prepare all data and models of the study, and stop."""
     input:
         data_files(),
