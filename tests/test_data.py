@@ -1,0 +1,505 @@
+"""Preparing examples: every kind and source, caps and held-out shares, and data that must be refused."""
+
+import json
+import sys
+from collections import Counter
+from types import SimpleNamespace
+
+import pytest
+
+from xstilts import files
+from xstilts.data import prepare as prepare_module
+from xstilts.data.prepare import prepare
+from xstilts.errors import UserError
+from xstilts.evaluation import examples_scores, submission
+
+NLI = ["entailment", "neutral", "contradiction"]
+NLI_PART = {
+    "folder": "xnli",
+    "splits": {"train": "train", "test": "test"},
+    "fields": {"id": "idx", "text_a": "premise", "text_b": "hypothesis"},
+    "labels": {"0": "entailment", "1": "neutral", "2": "contradiction"},
+}
+SQUAD_FIELDS = {"id": "id", "context": "context", "question": "question", "answers": "answers"}
+POOLS = {"mining": "margin"}
+
+
+def spec(task, kind, part, splits, languages=("en",), labels=(), options=None, source="local", seed=1):
+    parts = part if isinstance(part, list) else [part]
+    return {
+        "task": task,
+        "kind": kind,
+        "labels": list(labels),
+        "options": options or {},
+        "languages": list(languages),
+        "splits": splits,
+        "source": source,
+        "parts": parts,
+        "seed": seed,
+    }
+
+
+def put(root, folder, language, split, rows):
+    files.write_jsonl(root / folder / language / f"{split}.jsonl", rows)
+
+
+def run(tmp_path, job, **places):
+    """Prepare into a fresh folder; returns a reader of its files by task, language and split."""
+    out = tmp_path / "out"
+    places.setdefault("data_root", tmp_path)
+    report = prepare(job, out / "examples", out / "gold", **places)
+
+    def read(language, split="test"):
+        return files.read_jsonl(out / "examples" / job["task"] / language / f"{split}.jsonl")
+
+    return SimpleNamespace(read=read, report=report, gold=out / "gold" / job["task"], out=out)
+
+
+def nli_rows(number, label=0):
+    return [{"idx": i, "premise": f"p{i}", "hypothesis": f"h{i}", "label": label} for i in range(number)]
+
+
+# ---- kinds
+def test_pairs_get_label_names_and_gold_lines(tmp_path):
+    for language in ("en", "de"):
+        put(tmp_path, "xnli", language, "test", [{**row, "label": i % 3} for i, row in enumerate(nli_rows(4))])
+    job = spec("xnli", "pair", NLI_PART, {"test": None}, ["en", "de"], NLI)
+    done = run(tmp_path, job)
+    assert done.read("de")[1] == {"id": "1", "text_a": "p1", "text_b": "h1", "label": "neutral"}
+    assert list(done.read("de")[1]) == ["id", "text_a", "text_b", "label"]
+    assert (done.gold / "test-de.tsv").read_text() == "entailment\nneutral\ncontradiction\nentailment\n"
+
+
+def test_labels_to_drop_are_dropped_and_counted(tmp_path):
+    put(tmp_path, "xnli", "en", "test", [*nli_rows(3), {"idx": 9, "premise": "p", "hypothesis": "h", "label": -1}])
+    done = run(tmp_path, spec("xnli", "pair", {**NLI_PART, "drop_labels": ["-1"]}, {"test": None}, labels=NLI))
+    assert len(done.read("en")) == 3
+    assert done.report["en", "test"]["dropped labels"] == 1
+
+
+@pytest.mark.parametrize(("value", "index"), [(1, 1), ("1", 1), ("B", 1), ("E", 4)])
+def test_choice_labels_may_be_numbers_digits_or_letters(tmp_path, value, index):
+    choices = {"label": list("ABCDE"), "text": ["v", "w", "x", "y", "z"]}
+    put(tmp_path, "csqa", "en", "train", [{"question": "q", "choices": choices, "answerKey": value}])
+    part = {"folder": "csqa", "splits": {"train": "train"}, "fields": {"choices": "choices.text", "label": "answerKey"}}
+    done = run(tmp_path, spec("csqa", "choice", part, {"train": None}))
+    assert done.read("en", "train") == [
+        {"id": "train-0", "context": "", "question": "q", "choices": ["v", "w", "x", "y", "z"], "label": index}
+    ]
+
+
+def test_choices_may_stand_in_a_field_each(tmp_path):
+    put(
+        tmp_path,
+        "cosmos",
+        "en",
+        "train",
+        [{"context": "c", "question": "q", "answer0": "n", "answer1": "y", "label": 1}],
+    )
+    part = {"folder": "cosmos", "splits": {"train": "train"}, "fields": {"choices": ["answer0", "answer1"]}}
+    assert run(tmp_path, spec("cosmos", "choice", part, {"train": None})).read("en", "train")[0]["choices"] == [
+        "n",
+        "y",
+    ]
+
+
+def test_tags_are_named_checked_and_written_one_a_line(tmp_path):
+    put(
+        tmp_path, "panx", "sw", "test", [{"tokens": ["a", "b"], "ner_tags": [0, 2]}, {"tokens": ["c"], "ner_tags": [1]}]
+    )
+    part = {
+        "folder": "panx",
+        "splits": {"test": "test"},
+        "fields": {"tags": "ner_tags"},
+        "labels": {"0": "O", "1": "B-PER", "2": "I-PER"},
+    }
+    job = spec("panx", "tagging", part, {"test": None}, ["sw"], ["O", "B-PER", "I-PER"], {"scheme": "iob2"})
+    done = run(tmp_path, job)
+    assert done.read("sw")[0] == {"id": "test-0", "tokens": ["a", "b"], "tags": ["O", "I-PER"]}
+    assert (done.gold / "test-sw.tsv").read_text() == "O\nI-PER\n\nB-PER\n"
+    assert done.report["sw", "test"]["illegal IOB2"] == 1  # an I- after O: reported, kept as it is
+
+
+def qa_part(**more):
+    return {"folder": "qa", "splits": {"train": "train", "test": "test"}, "fields": SQUAD_FIELDS, **more}
+
+
+def qa_row(key, context, text, start):
+    return {"id": key, "context": context, "question": "?", "answers": {"text": [text], "answer_start": [start]}}
+
+
+def test_wrong_offsets_move_to_the_nearest_occurrence(tmp_path):
+    put(tmp_path, "qa", "en", "test", [qa_row("a", "x cat y cat z cat", "cat", 9), qa_row("b", "cat", "cat", 0)])
+    done = run(tmp_path, spec("tydiqa", "span_qa", qa_part(), {"test": None}))
+    assert [row["answers"] for row in done.read("en")] == [[{"text": "cat", "start": 8}], [{"text": "cat", "start": 0}]]
+    assert done.report["en", "test"]["answers moved"] == 1
+    assert submission.read_gold_answers(done.gold / "test-en.json") == {"a": ["cat"], "b": ["cat"]}
+
+
+def test_absent_answers_leave_training_data_but_stop_a_test_set(tmp_path):
+    rows = [qa_row("good", "a cat", "cat", 2), qa_row("bad", "a cat", "dog", 2)]
+    put(tmp_path, "qa", "en", "train", rows)
+    put(tmp_path, "qa", "en", "test", rows)
+    done = run(tmp_path, spec("tydiqa", "span_qa", qa_part(), {"train": None}))
+    assert [row["id"] for row in done.read("en", "train")] == ["good"]
+    assert done.report["en", "train"]["questions left out"] == 1
+    with pytest.raises(UserError, match="ids: bad"):
+        run(tmp_path, spec("tydiqa", "span_qa", qa_part(), {"test": None}))
+
+
+def test_questions_without_answer_need_the_option(tmp_path):
+    row = {"id": "n", "context": "c", "question": "?", "answers": {"text": [], "answer_start": []}}
+    put(tmp_path, "qa", "en", "train", [row])
+    job = spec("squad_v2", "span_qa", qa_part(), {"train": None}, options={"no_answer": True})
+    assert run(tmp_path, job).read("en", "train")[0]["answers"] == []
+    with pytest.raises(UserError, match=r"train\.jsonl:1 \(id n\): no answer"):
+        run(tmp_path, {**job, "options": {"no_answer": False}})
+
+
+def test_only_the_rows_of_a_language_pass_the_filter(tmp_path):
+    put(tmp_path, "qa", "sw", "test", [qa_row("swahili-1", "a", "a", 0), qa_row("english-1", "a", "a", 0)])
+    part = qa_part(filter={"field": "id", "prefix": "swahili-"})
+    assert [row["id"] for row in run(tmp_path, spec("t", "span_qa", part, {"test": None}, ["sw"])).read("sw")] == [
+        "swahili-1"
+    ]
+
+
+# ---- retrieval
+def test_translation_pairs_become_two_sides_with_english_in_alphabetical_order(tmp_path):
+    texts = [("eins", "one"), ("zwei", "two"), ("vier\n", "four")]
+    put(tmp_path, "tatoeba", "de", "test", [{"s": source, "t": target} for source, target in texts])
+    part = {"folder": "tatoeba", "splits": {"test": "test"}, "fields": {"source": "s", "target": "t"}}
+    done = run(tmp_path, spec("tatoeba", "retrieval", part, {"test": None}, ["de"], options={"mining": "nearest"}))
+    rows = done.read("de")
+    assert [row["text"] for row in rows] == ["eins", "zwei", "vier", "four", "one", "two"]
+    assert rows[0] == {"id": "de-0", "side": "source", "text": "eins", "match": "en-0"}
+    assert (done.gold / "test-de.tsv").read_text() == "2\n0\n1\n"
+
+
+def put_pools(root, pairs=40, alone=400):
+    for side, code in (("source", "zh"), ("target", "en")):
+        put(
+            root,
+            "bucc",
+            "zh",
+            f"v_{side}",
+            [{"id": f"{code}-{i}", "sentence": f"{code}{i}"} for i in range(pairs + alone)],
+        )
+    put(root, "bucc", "zh", "v_gold", [{"source_id": f"zh-{i}", "target_id": f"en-{i}"} for i in range(pairs)])
+
+
+@pytest.mark.parametrize(
+    "splits", [{"test": "v"}, {"dev": "v", "test": "v"}, {"dev": {"from": "v", "hold_out": 0.5}, "test": "v"}]
+)
+def test_one_pair_of_pools_is_cut_into_dev_and_test(tmp_path, splits):
+    put_pools(tmp_path)
+    job = spec("bucc2018", "retrieval", {"folder": "bucc", "splits": splits}, {"dev": None, "test": None}, ["zh"])
+    done = run(tmp_path, {**job, "options": POOLS})
+    dev, test = done.read("zh", "dev"), done.read("zh", "test")
+    assert not {row["id"] for row in dev} & {row["id"] for row in test}
+    assert len(dev) + len(test) == 880
+    assert 300 < len(dev) < 580
+    gold = submission.read_pairs(done.gold / "test-zh.tsv")
+    assert gold == [(row["id"], row["match"]) for row in test if row["side"] == "source" and row["match"]]
+    assert 10 <= len(gold) <= 30
+
+
+def test_a_cap_on_pools_counts_pairs_and_keeps_their_share(tmp_path):
+    put_pools(tmp_path)
+    part = {"folder": "bucc", "splits": {"dev": "other", "test": "v"}}
+    done = run(tmp_path, spec("bucc2018", "retrieval", part, {"test": 10}, ["zh"], options=POOLS))
+    found = Counter((row["side"], row["match"] is not None) for row in done.read("zh"))
+    expected = {("source", True): 10, ("target", True): 10, ("source", False): 100, ("target", False): 100}
+    assert found == expected
+
+
+def test_gold_pairs_alone_are_no_pool_to_mine(tmp_path):
+    part = {"id": "google/xtreme", "revision": "a" * 40, "splits": {"dev": "v", "test": "t"}}
+    with pytest.raises(UserError, match=r"gold pairs only.*local"):
+        run(tmp_path, spec("bucc2018", "retrieval", part, {"test": None}, ["de"], options=POOLS, source="hub"))
+
+
+# ---- caps and shares
+def test_a_larger_cap_only_adds_examples_in_source_order(tmp_path):
+    put(tmp_path, "xnli", "en", "train", nli_rows(50))
+    ids = {}
+    for cap in (10, 20, None):
+        done = run(tmp_path, spec("xnli", "pair", NLI_PART, {"train": cap}, labels=NLI))
+        ids[cap] = [int(row["id"]) for row in done.read("en", "train")]
+        assert ids[cap] == sorted(ids[cap])
+    assert [len(found) for found in ids.values()] == [10, 20, 50]
+    assert set(ids[10]) < set(ids[20])
+    other = run(tmp_path, spec("xnli", "pair", NLI_PART, {"train": 10}, labels=NLI, seed=2))
+    assert [int(row["id"]) for row in other.read("en", "train")] != ids[10]
+
+
+def test_capped_test_sets_stay_parallel(tmp_path):
+    put(tmp_path, "xnli", "en", "test", nli_rows(50))
+    put(tmp_path, "xnli", "de", "test", nli_rows(50)[::-1])
+    done = run(tmp_path, spec("xnli", "pair", NLI_PART, {"test": 7}, ["en", "de"], NLI))
+    assert {row["id"] for row in done.read("en")} == {row["id"] for row in done.read("de")}
+
+
+def test_a_held_out_share_is_lost_by_train(tmp_path):
+    put(tmp_path, "xnli", "en", "train", nli_rows(400))
+    part = {**NLI_PART, "splits": {"train": "train", "dev": {"from": "train", "hold_out": 0.1}}}
+    done = run(tmp_path, spec("mnli", "pair", part, {"train": None, "dev": None}, labels=NLI))
+    train, dev = ({row["id"] for row in done.read("en", split)} for split in ("train", "dev"))
+    assert not train & dev
+    assert len(train) + len(dev) == 400
+    assert 20 < len(dev) < 60
+    # train is the same when dev is not asked for
+    alone = run(tmp_path, spec("mnli", "pair", part, {"train": None}, labels=NLI))
+    assert {row["id"] for row in alone.read("en", "train")} == train
+
+
+def test_several_parts_are_joined_and_their_ids_kept_apart(tmp_path):
+    put(tmp_path, "xnli", "en", "train", nli_rows(3))
+    put(tmp_path, "snli", "en", "train", nli_rows(2))
+    put(tmp_path, "snli", "en", "dev", nli_rows(1))
+    parts = [NLI_PART, {**NLI_PART, "folder": "snli", "splits": {"train": "train", "dev": "dev"}}]
+    done = run(tmp_path, spec("anli", "pair", parts, {"train": None, "dev": None}, labels=NLI))
+    expected = ["xnli/train:0", "xnli/train:1", "xnli/train:2", "snli/train:0", "snli/train:1"]
+    assert [row["id"] for row in done.read("en", "train")] == expected
+    assert len(done.read("en", "dev")) == 1
+
+
+def test_training_data_is_english_whatever_the_languages(tmp_path):
+    put(tmp_path, "xnli", "en", "train", nli_rows(3))
+    put(tmp_path, "xnli", "de", "test", nli_rows(3))
+    done = run(tmp_path, spec("pawsx", "pair", NLI_PART, {"train": None, "test": None}, ["de"], NLI))
+    assert set(done.report) == {("en", "train"), ("de", "test")}
+
+
+def test_equal_specs_give_equal_bytes(tmp_path):
+    put(tmp_path, "xnli", "en", "test", nli_rows(30))
+    job = spec("xnli", "pair", NLI_PART, {"test": 9}, labels=NLI)
+    first, second = (run(tmp_path / name, job, data_root=tmp_path) for name in ("one", "two"))
+    path = "examples/xnli/en/test.jsonl"
+    assert (first.out / path).read_bytes() == (second.out / path).read_bytes()
+
+
+# ---- data that is refused
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([*nli_rows(1), {**nli_rows(2)[1], "label": 7}], r"test\.jsonl:2 \(id 1\): label '7'.*entailment neutral"),
+        ([*nli_rows(2), nli_rows(1)[0]], "1 ids occur more than once, such as '0'"),
+        (
+            [{"idx": 0, "premise": "p", "label": 0}],
+            r"test\.jsonl:1: no field 'hypothesis'; it has: idx, premise, label",
+        ),
+        ([{**nli_rows(1)[0], "premise": None}], "text_a is None; it must be a string"),
+        (["text"], r"test\.jsonl:1: not a JSON object"),
+        ([], r"test\.jsonl: holds no examples"),
+    ],
+)
+def test_bad_rows_are_named_and_nothing_is_written(tmp_path, rows, message):
+    put(tmp_path, "xnli", "en", "test", nli_rows(3))
+    put(tmp_path, "xnli", "de", "test", rows)
+    with pytest.raises(UserError, match=message):
+        run(tmp_path, spec("xnli", "pair", NLI_PART, {"test": None}, ["en", "de"], NLI))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"tokens": ["a", ""], "tags": ["O", "O"]}, "token 1 is ''"),
+        ({"tokens": ["a", "b"], "tags": ["O"]}, "2 tokens and 1 tags"),
+        ({"tokens": [], "tags": []}, "0 tokens"),
+        ({"tokens": ["a"], "tags": ["B-DATE"]}, "label 'B-DATE' is not one of: O B-PER"),
+    ],
+)
+def test_bad_sentences_are_refused(tmp_path, row, message):
+    put(tmp_path, "panx", "en", "test", [row])
+    part = {"folder": "panx", "splits": {"test": "test"}}
+    with pytest.raises(UserError, match=message):
+        run(tmp_path, spec("panx", "tagging", part, {"test": None}, labels=["O", "B-PER"], options={"scheme": "iob2"}))
+
+
+def test_choice_labels_out_of_range_are_refused(tmp_path):
+    put(tmp_path, "c", "en", "train", [{"question": "q", "choices": ["a", "b"], "label": ""}])
+    part = {"folder": "c", "splits": {"train": "train"}}
+    with pytest.raises(UserError, match=r"label ''.*0 to 1"):
+        run(tmp_path, spec("c", "choice", part, {"train": None}))
+    put(tmp_path, "c", "en", "train", [{"question": "q", "choices": ["a", "b"], "label": 2}])
+    with pytest.raises(UserError, match="label 2: allowed: 0 to 1"):
+        run(tmp_path, spec("c", "choice", part, {"train": None}))
+
+
+def test_answers_that_are_no_lists_are_refused(tmp_path):
+    put(tmp_path, "qa", "en", "test", [{"id": "a", "context": "c", "question": "?", "answers": {"text": ["c"]}}])
+    assert run(tmp_path, spec("q", "span_qa", qa_part(), {"test": None})).read("en")[0]["answers"][0]["start"] == 0
+    put(tmp_path, "qa", "en", "test", [{"id": "a", "context": "c", "question": "?", "answers": "c"}])
+    with pytest.raises(UserError, match="answers must be"):
+        run(tmp_path, spec("q", "span_qa", qa_part(), {"test": None}))
+
+
+# ---- sources
+def test_a_missing_local_file_says_where_it_belongs(tmp_path):
+    job = spec("xnli", "pair", NLI_PART, {"test": None}, ["sw"], NLI)
+    with pytest.raises(UserError, match=r"xnli/sw/test\.jsonl: no such file.*docs/data\.md"):
+        run(tmp_path, job)
+    with pytest.raises(UserError, match="data_root"):
+        run(tmp_path, job, data_root=None)
+
+
+def test_what_the_source_lacks_is_named(tmp_path):
+    with pytest.raises(UserError, match="'local' has no sw"):
+        run(tmp_path, spec("xnli", "pair", {**NLI_PART, "languages": ["en"]}, {"test": None}, ["sw"], NLI))
+    with pytest.raises(UserError, match="no split 'dev'"):
+        run(tmp_path, spec("xnli", "pair", NLI_PART, {"dev": None}, labels=NLI))
+
+
+HUB_PART = {**NLI_PART, "id": "facebook/xnli", "config": "{language}", "revision": "b" * 40}
+
+
+def test_the_hub_is_read_at_its_pinned_revision(tmp_path, monkeypatch):
+    calls = []
+
+    def load_dataset(path, **arguments):
+        calls.append((path, arguments))
+        return nli_rows(2)
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    done = run(tmp_path, spec("xnli", "pair", HUB_PART, {"test": None}, ["de"], NLI, source="hub"))
+    assert calls == [("facebook/xnli", {"split": "test", "revision": "b" * 40, "name": "de"})]
+    assert len(done.read("de")) == 2
+
+
+def test_templates_take_a_languages_english_name(tmp_path, monkeypatch):
+    seen = []
+    rows = [qa_row("german-1", "a", "a", 0), qa_row("english-1", "a", "a", 0)]
+    fake = SimpleNamespace(load_dataset=lambda path, **arguments: seen.append(arguments["name"]) or rows)
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    named = qa_part(filter={"field": "id", "prefix": "{language_name}-"}, config="goldp.{language_name}")
+    part = {**named, "id": "tydiqa", "revision": "d" * 40}
+    done = run(tmp_path, spec("tydiqa", "span_qa", part, {"test": None}, ["de"], source="hub"))
+    assert seen == ["goldp.German"]
+    assert [row["id"] for row in done.read("de")] == ["german-1"]
+
+
+def test_files_are_named_where_the_hub_does_not_declare_splits(tmp_path, monkeypatch):
+    seen = []
+    fake = SimpleNamespace(load_dataset=lambda path, **arguments: seen.append(arguments) or nli_rows(1))
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    part = {**HUB_PART, "files": {"test": "default/test/0000.parquet"}}
+    run(tmp_path, spec("xnli", "pair", part, {"test": None}, labels=NLI, source="hub"))
+    assert seen == [{"split": "test", "revision": "b" * 40, "data_files": {"test": "default/test/0000.parquet"}}]
+
+
+def test_a_lock_file_may_hold_the_revision(tmp_path, monkeypatch):
+    seen = []
+    fake = SimpleNamespace(load_dataset=lambda path, **arguments: seen.append(arguments["revision"]) or nli_rows(1))
+    monkeypatch.setitem(sys.modules, "datasets", fake)
+    lock = tmp_path / "revisions.lock"
+    lock.write_text(json.dumps({"facebook/xnli": {"revision": "c" * 40}}))
+    job = spec("xnli", "pair", {**HUB_PART, "revision": None}, {"test": None}, labels=NLI, source="hub")
+    run(tmp_path, job, revisions=lock)
+    assert seen == ["c" * 40]
+
+
+def test_unpinned_ids_are_refused_before_the_hub_is_asked(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)  # importing it would fail
+    job = spec("xnli", "pair", {**HUB_PART, "revision": None}, {"test": None}, labels=NLI, source="hub")
+    with pytest.raises(UserError, match=r"facebook/xnli has no pinned revision.*python -m xstilts pin"):
+        run(tmp_path, job)
+
+
+def test_a_hub_that_cannot_be_reached_points_to_local_data(tmp_path, monkeypatch):
+    def load_dataset(path, **arguments):
+        raise ConnectionError("offline mode is enabled")
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
+    with pytest.raises(UserError, match=r"ConnectionError: offline mode.*xstilts fetch"):
+        run(tmp_path, spec("xnli", "pair", HUB_PART, {"test": None}, labels=NLI, source="hub"))
+
+
+def test_generated_examples_are_asked_for_by_cap_and_seed(tmp_path, monkeypatch):
+    calls = []
+
+    def generate(generator, language, split, n, seed):
+        calls.append((generator, language, split, n, seed))
+        return [{"id": f"g{i}", "text_a": "a", "text_b": "b", "label": "neutral"} for i in range(n or 20)]
+
+    monkeypatch.setattr("xstilts.embedded.generate", generate, raising=False)
+    part = {
+        "generator": "mnli",
+        "splits": {"train": "train", "dev": {"from": "train", "hold_out": 0.5}, "test": "test"},
+    }
+    job = spec("mnli", "pair", part, {"train": 5, "test": 4}, labels=NLI, source="embedded", seed=3)
+    done = run(tmp_path, job, data_root=None)
+    assert calls == [("mnli", "en", "train", None, 3), ("mnli", "en", "test", 4, 3)]
+    assert [row["id"] for row in done.read("en")] == ["g0", "g1", "g2", "g3"]
+    assert len(done.read("en", "train")) == 5
+
+
+CCG = {"path_key": "ccgbank", "splits": {"train": "train", "dev": {"from": "train", "hold_out": 0.4}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("ccg.jsonl", '{"words": ["He", "runs"], "supertags": ["NP", "S\\\\NP"]}'),
+        ("ccg.txt", "He|PRP|NP runs|VBZ|S\\NP"),
+        ("ccg.txt", "He runs\tNP S\\NP"),
+        ("folder/train.jsonl", '{"words": ["He", "runs"], "supertags": ["NP", "S\\\\NP"]}'),
+    ],
+)
+def test_licensed_sentences_are_read_in_three_forms(tmp_path, name, line):
+    path = tmp_path / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"{line}\n" * 30)
+    place = path if "folder" not in name else path.parent
+    done = run(tmp_path, spec("ccg", "tagging", CCG, {"train": None, "dev": None}, source="licensed"), licensed=place)
+    row = done.read("en", "train")[0]
+    assert (row["tokens"], row["tags"]) == (["He", "runs"], ["NP", "S\\NP"])
+    assert len(done.read("en", "train")) + len(done.read("en", "dev")) == 30
+
+
+def test_licensed_data_that_is_absent_says_what_to_give(tmp_path):
+    job = spec("ccg", "tagging", CCG, {"train": None}, source="licensed")
+    with pytest.raises(UserError, match=r"licensed.*ccgbank.*does not exist"):
+        run(tmp_path, job, licensed=tmp_path / "absent")
+
+
+def test_the_script_takes_a_spec_and_paths(tmp_path, monkeypatch, capsys):
+    put(tmp_path, "xnli", "en", "test", nli_rows(3))
+    job = spec("xnli", "pair", NLI_PART, {"test": None}, labels=NLI)
+    arguments = [
+        "prepare.py",
+        "--spec",
+        json.dumps(job),
+        "--examples",
+        str(tmp_path / "e"),
+        "--gold",
+        str(tmp_path / "g"),
+    ]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--data-root", str(tmp_path)])
+    source = (prepare_module.Path(__file__).parent.parent / "scripts" / "prepare.py").read_text()
+    exec(compile(source, "prepare.py", "exec"), {"__name__": "__main__", "__doc__": "d"})
+    assert "xnli en test: examples 3" in capsys.readouterr().out
+    assert (tmp_path / "g" / "xnli" / "test-en.tsv").is_file()
+
+
+# ---- real text
+@pytest.mark.real
+@pytest.mark.parametrize("task", ["xnli", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc2018", "tatoeba"])
+def test_real_test_sets_prepare_and_score_100_against_themselves(tmp_path, real_root, task):
+    entry = pytest.importorskip("xstilts.catalog").load().tasks[task]
+    part, identity = entry.sources["local"][0], entry.identity
+    language = {"panx": "sw", "mlqa": "zh", "tydiqa": "te", "bucc2018": "zh"}.get(
+        task, "th" if task != "udpos" else "ko"
+    )
+    job = spec(
+        task, identity["kind"], part, {"test": 30}, [language], identity.get("labels") or [], identity["options"]
+    )
+    done = run(tmp_path, job, data_root=real_root)
+    path = done.gold / submission.file_name(identity["kind"], language)
+    if identity["kind"] == "span_qa":
+        answers = {key: texts[0] for key, texts in submission.read_gold_answers(path).items()}
+        submission.write_answers(tmp_path / "answers.json", answers)
+    predictions = tmp_path / "answers.json" if identity["kind"] == "span_qa" else path
+    found = examples_scores.statistics(task, identity["kind"], identity["options"], language, path, predictions)
+    assert [examples_scores.aggregate(rows) for rows in found.values()] == pytest.approx([100] * len(found))

@@ -1,0 +1,1 @@
+"""From a source (hub, local folder, embedded generator) to checked, normalised examples."""

@@ -1,0 +1,31 @@
+"""The kinds of task: how examples become token sequences, and logits become predictions.
+
+Each kind is a module (`pair tagging span_qa choice retrieval`) with the same functions:
+
+`encode(examples, tokenizer, labels, hyper, options, training) -> list[Feature]`
+    A Feature is a dict with `input_ids` (list of int, special tokens included), `example` (index into `examples`) and
+    what collate, loss and decode need. A `choice` feature holds all its sequences one after the other: see there.
+`collate(features, pad_id) -> dict` of int64 tensors: `input_ids`, `attention_mask` (N, T), and the training labels.
+`loss(logits, batch) -> scalar tensor`: cross-entropy, mean over examples (tagging: over labelled pieces).
+`unbatch(logits, batch) -> list[numpy array]`: the unpadded float32 logits of each feature of the batch.
+`decode(features, logits, examples, labels, hyper, options) -> list` of one prediction per example;
+    `logits[i]` belongs to `features[i]`; the features of one example stay in the order of `encode`.
+
+`retrieval` has `encode` and `collate` only. Importing a kind never imports torch.
+"""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from xstilts.data.kinds import choice, pair, retrieval, span_qa, tagging
+from xstilts.errors import UserError
+
+KINDS = {"pair": pair, "tagging": tagging, "span_qa": span_qa, "choice": choice, "retrieval": retrieval}
+
+
+def get(kind: str) -> ModuleType:
+    """The module of a kind; an unknown name is a `UserError` that lists the known ones."""
+    if kind not in KINDS:
+        raise UserError(f"kind: {kind!r} is unknown; allowed: {', '.join(KINDS)} (identity: kind of a catalog task)")
+    return KINDS[kind]
