@@ -1,0 +1,20 @@
+"""Predict all test sets that one trained checkpoint serves -> XTREME submission files and the job's timings."""
+
+from xstilts import job
+
+
+def main() -> None:
+    """Read the command line, then do the work in `xstilts.evaluation.evaluate`."""
+    arguments = job.parser(__doc__, "model", "checkpoint", "examples", "out", "cost").parse_args()
+
+    def work() -> None:
+        from xstilts.evaluation.evaluate import evaluate
+
+        a = arguments
+        evaluate(a.spec, a.model, a.checkpoint, a.examples, a.out, a.cost, a.device)
+
+    job.run(arguments, work)
+
+
+if __name__ == "__main__":
+    main()

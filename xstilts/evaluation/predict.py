@@ -1,0 +1,76 @@
+"""Predictions of a trained model: features sorted by length, batches of a token budget, logits decoded by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+
+from xstilts.data import kinds
+from xstilts.models import runtime
+
+TOKENS_PER_BATCH = 8192
+
+
+class Predictor:
+    """Predicts any number of examples of one task, of all its languages at once.
+
+    `model` is a TaskModel with a head for `task`; `hyper` and `options` are the ones it was trained with (lengths,
+    doc_stride, ...); `precision` is "fp32" or "bf16"; a batch has at most `tokens_per_batch` tokens, padding included
+    (one example of more is a batch of its own). `tokens` counts the real tokens predicted so far.
+    """
+
+    def __init__(self, model, task, kind, labels, hyper, options, precision, tokens_per_batch=TOKENS_PER_BATCH):
+        self.model, self.task, self.kind = model, task, kinds.get(kind)
+        self.labels, self.hyper, self.options = labels, hyper, options
+        self.precision, self.tokens_per_batch = precision, tokens_per_batch
+        self.tokens = 0
+
+    def predict(self, examples: Sequence[dict]) -> list[dict]:
+        """One prediction per example, in their order (formats: `xstilts.data.kinds`).
+
+        Batches depend on the examples given and on nothing else. In bf16 the same example may differ in the last
+        digits when it is predicted among others.
+        """
+        features = self.kind.encode(examples, self.model.tokenizer, self.labels, self.hyper, self.options, False)
+        logits = [None] * len(features)
+        with inference(self.model, self.precision) as device:
+            for numbers in length_batches(features, self.tokens_per_batch):
+                batch = self.kind.collate([features[number] for number in numbers], self.model.pad_id)
+                self.tokens += int(batch["attention_mask"].sum())
+                output = self.model.logits(self.task, {name: value.to(device) for name, value in batch.items()})
+                for number, row in zip(numbers, self.kind.unbatch(output, batch), strict=True):
+                    logits[number] = row
+        return self.kind.decode(features, logits, examples, self.labels, self.hyper, self.options)
+
+
+def length_batches(features: Sequence[dict], tokens_per_batch: int) -> Iterator[list[int]]:
+    """Indices of features in batches of at most `tokens_per_batch` padded tokens, longest first, ties in order.
+
+    Longest first, so that a batch too big for the memory fails at once and not after an hour.
+    """
+    widths = [max(feature.get("lengths", [len(feature["input_ids"])])) for feature in features]
+    batch, rows = [], 0
+    for number in sorted(range(len(features)), key=lambda number: -widths[number]):
+        count = len(features[number].get("lengths", (0,)))
+        if batch and (rows + count) * widths[batch[0]] > tokens_per_batch:
+            yield batch
+            batch, rows = [], 0
+        batch.append(number)
+        rows += count
+    if batch:
+        yield batch
+
+
+@contextmanager
+def inference(model, precision: str):
+    """Evaluation mode, no gradients, autocast to `precision`; yields the model's device, restores the mode."""
+    device = next(model.encoder.parameters()).device
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode(), runtime.autocast(device, precision):
+            yield device
+    finally:
+        model.train(training)

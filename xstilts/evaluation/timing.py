@@ -1,0 +1,37 @@
+"""What a job writes about its own cost: kept apart from results, for it differs between equal runs."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from xstilts import files
+from xstilts.models import runtime
+
+
+class Clock:
+    """Seconds and tokens of a job's predictions (loading the model left out)."""
+
+    def __init__(self, spec: dict, target: str | None, device):
+        self.device = device
+        self.row = {key: spec[key] for key in ("stage", "intermediate", "seed")}
+        self.row |= {"model": spec["model"]["name"], "target": target}
+        self.row["device"] = runtime.describe(device)
+        self.start = self.last = time.perf_counter()
+        self.tokens = 0
+
+    def lap(self, target: str, tokens: int) -> None:
+        """Add one target's tokens and print its speed."""
+        now = time.perf_counter()
+        seconds, self.last, self.tokens = now - self.last, now, self.tokens + tokens
+        print(f"{target}: {tokens} tokens in {seconds:.1f} s ({tokens / seconds:.0f} tokens/s)", flush=True)
+
+    def write(self, path: Path) -> None:
+        """Write the cost file of the job."""
+        seconds = self.last - self.start
+        self.row |= {
+            "seconds": round(seconds, 3),
+            "tokens": self.tokens,
+            "tokens_per_s": round(self.tokens / seconds, 1),
+        }
+        files.write_json(path, self.row | {"peak_memory_mb": runtime.peak_memory_mb(self.device)})
