@@ -73,7 +73,7 @@ def _score(arguments, rest):
 
 
 def _attack(arguments, rest):
-    from xstilts.evaluation.attack import main
+    from xstilts.evaluation.attack_file import main
 
     return main(rest)
 

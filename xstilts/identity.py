@@ -70,11 +70,21 @@ def stage_modules(stage: str, root: Path = ROOT) -> tuple[Path, ...]:
     table = yaml.safe_load((root / "catalog" / "stages.yaml").read_text(encoding="utf-8"))
     files: set[Path] = set()
     for pattern in table[stage]:
-        found = [path for path in root.glob(pattern) if path.is_file()]
+        found = [path for one in _braces(pattern) for path in root.glob(one) if path.is_file()]
+        found = [path for path in found if "__pycache__" not in path.parts]
         if not found:
             raise UserError(f"catalog/stages.yaml: {stage}: {pattern!r} matches no file")
         files.update(found)
     return tuple(sorted(files))
+
+
+def _braces(pattern: str) -> list[str]:
+    """`a/{b,c}.py` -> `a/b.py`, `a/c.py` (one pair of braces)."""
+    if "{" not in pattern:
+        return [pattern]
+    head, rest = pattern.split("{", 1)
+    names, tail = rest.split("}", 1)
+    return [f"{head}{name}{tail}" for name in names.split(",")]
 
 
 @functools.cache

@@ -30,13 +30,14 @@ def run(study: str, arguments: list[str], root: Path = ROOT) -> int:
     environment = dict(os.environ)
     plugins = str(root / "scripts")
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [plugins, environment.get("PYTHONPATH")]))
-    snakemake = [sys.executable, "-m", "snakemake", "--configfile", study]
+    # the user's arguments come first: an option that takes several values would swallow a target after it
+    snakemake = [sys.executable, "-m", "snakemake", *arguments, "--configfile", study]
     with only_one_run(root):
         if any((root / ".snakemake" / "locks").glob("*")):
             # ours is the only run: what locks there are belong to one that was killed
             subprocess.run([*snakemake, "--unlock"], cwd=root, env=environment, capture_output=True, check=False)
         start = time.monotonic()
-        status = _wait([*snakemake, "--logger", "xstilts", *arguments], root, environment)
+        status = _wait([*snakemake, "--logger", "xstilts"], root, environment)
     if status == 0 and not {"-n", "--dry-run", "--dryrun", "--lint", "--summary"} & set(arguments):
         name = yaml.safe_load(Path(root, study).read_text(encoding="utf-8")).get("study")
         report = Path(paths.fill(paths.REPORT, study=name))

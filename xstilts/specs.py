@@ -102,13 +102,17 @@ class Specs:
         identity = self.study.catalog.models[name].identity
         source = identity["source"]
         if source["type"] == "hub":
-            source = {**source, "revision": self.study.catalog.revisions.get(source["id"], {}).get("revision")}
+            source = self._revised(source)
+            if "tokenizer" in source:
+                source["tokenizer"] = self._revised(source["tokenizer"])
         return {"name": name, **identity, "source": source}
+
+    def _revised(self, place: dict) -> dict:
+        return {**place, "revision": self.study.catalog.revisions.get(place["id"], {}).get("revision")}
 
     def fetch_model(self, name: str) -> dict:
         model = self.model(name)
-        code = stage_code("fetch_model") + ("+" + stage_code("embedded") if model["source"]["type"] == "random" else "")
-        return {"stage": "fetch_model", "code": code, "model": name, "source": model["source"], "identity": model}
+        return {"stage": "fetch_model", "code": stage_code("fetch_model"), "model": name, "source": model["source"], "identity": model}
 
     def hyper(self, task: str, stage: str = "target") -> dict:
         """The task's hyper-parameters under the study's preset and overrides."""

@@ -117,7 +117,8 @@ class Study:
             for part in parts
         ]
         sources = [self.catalog.models[model].identity["source"] for model in self.models]
-        ids += [source["id"] for source in sources if source["type"] == "hub"]
+        hub = [source for source in sources if source["type"] == "hub"]
+        ids += [place["id"] for source in hub for place in (source, source.get("tokenizer") or source)]
         return [name for name in _unique(ids) if name not in self.catalog.revisions]
 
     def trained_tasks(self) -> list[str]:

@@ -14,6 +14,8 @@ from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
 TAIL_LINES = 12
+# what Snakemake says again after a failed job: its whole command line, and that a job failed
+REPEATS = ("RuleException", "WorkflowError:\nAt least one job", "Exiting because a job execution failed", "Using workflow")
 
 
 class LogHandler(LogHandlerBase):
@@ -88,10 +90,12 @@ class LogHandler(LogHandlerBase):
                 self.say(f"    (all of it: {path})")
 
     def on_error(self, record) -> None:
-        self.say(record.getMessage())
+        self.on_message(record)
 
     def on_message(self, record) -> None:
         message = record.getMessage()
+        if message.startswith(REPEATS):
+            return
         if record.levelname in ("WARNING", "ERROR", "CRITICAL") or message.startswith("Nothing to be done"):
             self.say(message)
 

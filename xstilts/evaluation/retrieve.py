@@ -19,7 +19,8 @@ def retrieve(
 ):
     """Write `<out_dir>/<target>/test-<language>.tsv` for every target and language of a `retrieval` spec.
 
-    `encoder_dir` is the checkpoint after intermediate training; None: the model as downloaded. Option `mining` says
+    `encoder_dir` is the checkpoint after intermediate training, read unless the
+    spec's intermediate is `none`. Option `mining` says
     how: `nearest` writes, for each English row, the index among the source rows (Tatoeba); `margin` writes pairs of
     ids above the threshold that is best on `dev.jsonl` (BUCC).
     """
@@ -27,7 +28,8 @@ def retrieve(
     for target, entry in spec["targets"].items():
         if entry["options"]["mining"] not in how:
             raise UserError(f"{target}: options: mining: {entry['options']['mining']!r}; allowed: {', '.join(how)}")
-    model = loading.load(model_dir, encoder_dir, runtime.device(device))
+    encoder = None if spec["intermediate"] == "none" else encoder_dir
+    model = loading.load(model_dir, encoder, runtime.device(device))
     clock = Clock(spec, None, model.device)
     for target, entry in spec["targets"].items():
         options = entry["options"]

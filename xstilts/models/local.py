@@ -1,0 +1,65 @@
+"""A model in a folder of Hugging Face files: config.json, *.safetensors, tokenizer.json."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from xstilts.errors import UserError
+from xstilts.files import read_json
+
+PREFIXES = ("roberta.", "bert.", "deberta.", "model.")
+# Heads of pretraining or of another task, never part of an encoder; position_ids is a buffer of older versions.
+HEADS = ("lm_head.", "lm_predictions.", "mask_predictions.", "cls.", "head.", "decoder.", "classifier.", "qa_outputs.")
+NOT_WEIGHTS = ("pooler.", "embeddings.position_ids", *HEADS)
+
+
+def build(source: dict, identity: dict, cache: Path) -> dict:
+    """Build the model of a `local` source: {folder, sha256?}; `sha256` pins the folder's model.safetensors.
+
+    Returns {"weights": {encoder name: tensor}, "config": dict, "tokenizer": tokenizers.Tokenizer, "revision": None}.
+    """
+    folder = Path(source["folder"]).expanduser()
+    result = read(folder, folder / "tokenizer.json")
+    if source.get("sha256"):
+        digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+        if digest != source["sha256"]:
+            raise UserError(
+                f"{folder}/model.safetensors: sha256 is {digest}, expected {source['sha256']} (source.sha256 of the "
+                "model's catalog file). Give the folder of that model, or correct the entry."
+            )
+    return result
+
+
+def read(folder: Path, tokenizer: Path) -> dict:
+    """The encoder of a folder with one or several safetensors files, under the encoder's own tensor names."""
+    from safetensors import safe_open
+    from tokenizers import Tokenizer
+
+    config = read_json(folder / "config.json")
+    if not tokenizer.is_file():
+        raise UserError(
+            f"{tokenizer}: no such file. Only tokenizers in the `tokenizers` format are read; give another "
+            "repository's with source.tokenizer, or make the file with AutoTokenizer(...).save_pretrained(folder)."
+        )
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise UserError(
+            f"{folder}: holds no .safetensors file. Pickled weights (.bin) are never read: convert them with "
+            "AutoModel.from_pretrained(...).save_pretrained(folder) and use a `local` source."
+        )
+    weights = {}
+    for file in files:
+        with safe_open(file, framework="pt") as handle:
+            for name in handle.keys():  # noqa: SIM118 (not a dict)
+                if (short := encoder_name(name)) is not None:
+                    weights[short] = handle.get_tensor(name)
+    return {"weights": weights, "config": config, "tokenizer": Tokenizer.from_file(str(tokenizer)), "revision": None}
+
+
+def encoder_name(name: str) -> str | None:
+    """A checkpoint's tensor name without its model prefix, in today's spelling; None for what is not the encoder."""
+    short = next((name[len(prefix) :] for prefix in PREFIXES if name.startswith(prefix)), name)
+    if short.startswith(NOT_WEIGHTS):
+        return None
+    return short.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")

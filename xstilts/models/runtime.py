@@ -1,0 +1,54 @@
+"""Where and in which number format a model runs."""
+
+from __future__ import annotations
+
+import resource
+import sys
+
+import torch
+
+from xstilts.errors import UserError
+
+
+def device(name: str = "auto") -> torch.device:
+    """auto (cuda if there is one, else cpu), cpu, cuda or cuda:N."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise UserError(f"--device {name}: torch {torch.__version__} sees no CUDA device; use --device cpu")
+    return torch.device(name)
+
+
+def autocast(device: str | torch.device, precision: str):
+    """Context manager: matrix products in bfloat16 for "bf16", nothing for "fp32"."""
+    if precision not in ("bf16", "fp32"):
+        raise UserError(f"precision: {precision!r}, allowed: bf16, fp32")
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def describe(device: torch.device) -> str:
+    """Name of the device for records: the GPU's model, or cpu."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
+def peak_memory_mb(device: torch.device) -> int:
+    """Largest memory so far, in MiB: allocated on the GPU, or the process's resident set."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) // 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak // (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def versions() -> dict[str, str]:
+    """Versions that can move the last bits of a result: recorded, never part of an identity."""
+    import platform
+
+    import safetensors
+    import tokenizers
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "tokenizers": tokenizers.__version__,
+        "safetensors": safetensors.__version__,
+    }

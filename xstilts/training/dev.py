@@ -1,0 +1,52 @@
+"""The English development score of a model in training, beside that of knowing only the most frequent answer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from xstilts.evaluation.examples_scores import score_examples
+from xstilts.evaluation.predict import Predictor
+
+MARGIN = 1.0  # points above the majority score that a run must reach not to count as failed
+
+
+def evaluate(model, task: dict, examples: Sequence[dict], precision: str) -> dict:
+    """{"metric", "value", "majority", "n"} (0-100) of one task: accuracy, or F1 for tagging and span_qa."""
+    head = (task["task"], task["kind"], task["labels"], task["hyper"], task["options"])
+    predictions = Predictor(model, *head, precision).predict(examples)
+    metric, value = _score(task, examples, predictions)
+    _, trivial = _score(task, examples, majority(task["kind"], examples))
+    return {"metric": metric, "value": round(value, 4), "majority": round(trivial, 4), "n": len(examples)}
+
+
+def majority(kind: str, examples: Sequence[dict]) -> list[dict]:
+    """Predictions without reading: the most frequent label (ties: the first by name), no answer for questions."""
+    if kind == "span_qa":
+        return [{"text": ""} for _ in examples]
+    if kind == "tagging":
+        best = _most_frequent(tag for example in examples for tag in example["tags"])
+        return [{"tags": [best] * len(example["tags"])} for example in examples]
+    best = _most_frequent(example["label"] for example in examples)
+    return [{"label": best} for _ in examples]
+
+
+def failed(scores: dict[str, dict]) -> bool:
+    """True where a task did not get clear of its majority score: a collapsed run, which another seed may mend."""
+    return any(score["value"] <= score["majority"] + MARGIN for score in scores.values())
+
+
+def mean(scores: dict[str, dict]) -> float:
+    """What the best step is chosen by: the mean over tasks."""
+    return sum(score["value"] for score in scores.values()) / len(scores)
+
+
+def _score(task: dict, examples: Sequence[dict], predictions: Sequence[dict]) -> tuple[str, float]:
+    scores = score_examples(task["kind"], task["options"], "en", examples, predictions)
+    metric = "f1" if "f1" in scores else "accuracy"
+    return metric, scores[metric]
+
+
+def _most_frequent(values):
+    counts = Counter(values)
+    return min(counts, key=lambda value: (-counts[value], value))
