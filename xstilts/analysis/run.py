@@ -1,0 +1,37 @@
+"""The seven tables of a study, from its results folder alone. No model, no torch, seconds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xstilts import catalog as catalogs
+from xstilts.analysis import baselines, claims, comparisons, cost, load, robustness, scaling, scores, tables
+from xstilts.analysis.estimates import Estimates
+
+
+def analyse(spec: dict, results: Path, catalog: catalogs.Catalog | None = None) -> None:
+    """Compute and write scores, baselines, robustness, comparisons, scaling, claims and cost (.csv in `results`).
+
+    A missing prediction or attack file leaves its rows out; the report lists it. Raises UserError where a file is
+    broken or does not fit its gold file.
+    """
+    cells = load.load_cells(spec, results)
+    records = load.training_records(spec, results)
+    shallow = baselines.compute(spec, results)
+    estimates = Estimates(spec, cells.metrics | shallow)
+    choice = comparisons.chosen(spec, records)
+    attacked, _ = robustness.load(spec, results)
+    outcomes = robustness.Outcomes(spec, attacked)
+    catalog = catalog or catalogs.load()
+    context = claims.Context(spec, estimates, choice, {name: task.identity for name, task in catalog.tasks.items()})
+    rows = {
+        "scores": scores.rows(spec, cells, records),
+        "baselines": baselines.rows(shallow, spec),
+        "robustness": robustness.rows(spec, attacked, outcomes),
+        "comparisons": comparisons.rows(spec, estimates, choice, baselines.named(shallow, spec)),
+        "scaling": scaling.rows(spec, estimates, outcomes),
+        "claims": claims.rows(catalog.claims, context),
+        "cost": cost.rows(spec, results),
+    }
+    for name, table in rows.items():
+        tables.write(name, table, results)

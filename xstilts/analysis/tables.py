@@ -1,0 +1,68 @@
+"""The columns of the seven tables and how their values are written: fixed digits, so equal runs give equal bytes."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+
+from xstilts.files import write_text
+
+COLUMNS = {
+    "scores": "model parameters non_embedding_parameters intermediate target language seed metric value n selection "
+    "task_version model_revision data_fingerprint",
+    "baselines": "target language baseline metric value n",
+    "robustness": "model intermediate target language seed attack mode n skipped clean attacked success_rate queries "
+    "perturbed similarity ci_low ci_high",
+    "comparisons": "model intermediate baseline target language gain ci_low ci_high p p_holm n_examples n_seeds method",
+    "scaling": "family target intermediate measure n_sizes slope ci_low ci_high status why",
+    "claims": "claim measure published source value ci_low ci_high verdict why",
+    "cost": "stage model intermediate target seed device seconds tokens tokens_per_s peak_memory_mb",
+}
+COLUMNS = {name: columns.split() for name, columns in COLUMNS.items()}
+DIGITS = {"perturbed": 4, "similarity": 4, "seconds": 1, "tokens_per_s": 1, "peak_memory_mb": 0}
+
+
+def write(name: str, rows: list[dict], results: Path) -> None:
+    """Write one table in its contract's columns; rows keep their order, absent values are empty."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS[name])
+    for row in rows:
+        unknown = set(row) - set(COLUMNS[name])
+        assert not unknown, f"{name}.csv has no column {sorted(unknown)}"
+        writer.writerow([_text(column, row.get(column)) for column in COLUMNS[name]])
+    write_text(results / f"{name}.csv", text.getvalue())
+
+
+def _text(column: str, value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float) and column in ("p", "p_holm"):
+        return f"{value:.2e}" if value < 0.001 else f"{value:.4f}"
+    if isinstance(value, float):
+        text = f"{value:.{DIGITS.get(column, 2)}f}"
+        return text.removeprefix("-") if float(text) == 0 else text
+    return str(value)
+
+
+def read(name: str, results: Path) -> list[dict]:
+    """Rows of one table: numbers as int or float, empty fields as None."""
+    with open(results / f"{name}.csv", encoding="utf-8", newline="") as handle:
+        return [{key: _value(key, text) for key, text in row.items()} for row in csv.DictReader(handle)]
+
+
+TEXT = {"model_revision", "data_fingerprint", "task_version", "published", "why", "measure", "source", "method"}
+
+
+def _value(column: str, text: str):
+    if text == "":
+        return None
+    if column in TEXT:
+        return text
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text

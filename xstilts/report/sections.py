@@ -1,0 +1,271 @@
+"""The report's tables, each made from `Contents`."""
+
+from __future__ import annotations
+
+from statistics import fmean
+
+from xstilts.report import style
+from xstilts.report.contents import NONE, Contents
+from xstilts.report.style import number, signed
+from xstilts.report.tables import Cell, Table
+
+QA = "QA targets: mean of F1 and exact match."
+
+
+def bracket(low: float, high: float) -> str:
+    """`[−0.3, 2.8]`."""
+    return f"[{number(low)}, {number(high)}]"
+
+
+def difference(row: dict | None) -> Cell:
+    """A gain with its interval below, marked up or down where the interval excludes 0; a dash for nothing."""
+    if row is None:
+        return Cell("–", "none")
+    css = "up" if row["ci_low"] > 0 else "down" if row["ci_high"] < 0 else ""
+    return Cell(signed(row["gain"]), css, small=bracket(row["ci_low"], row["ci_high"]))
+
+
+def grid(contents: Contents) -> Table:
+    """Which cells are there: languages x seeds with a score, of those asked for."""
+    rows = []
+    for model, name in contents.cells():
+        row: list = [model, style.task(name)]
+        for target in contents.targets:
+            asked = contents.expected(model, name, target)
+            codes = contents.spec["targets"][target]["languages"]
+            there = sum(len(contents.seeds(model, name, target, code)) for code in codes)
+            if not asked:
+                row.append(Cell("·", "none"))
+            elif there == asked:
+                row.append(Cell(f"● {there}", "full"))
+            else:
+                row.append(Cell(f"○ {there} of {asked}", "lack"))
+        rows.append(row)
+    caption = (
+        "Score files that are there (●, languages × seeds), incomplete or missing (○), or not part of the study (·)."
+    )
+    return Table("grid", caption, ["model", "intermediate", *map(style.target, contents.targets)], rows, 2)
+
+
+def scores(contents: Contents) -> Table:
+    """Non-English mean and English score of each cell."""
+    rows = []
+    for model, name in contents.cells():
+        row: list = [model, style.task(name)]
+        for target in contents.targets:
+            key = (model, name, target)
+            spread = contents.spread(*key, "mean_non_en")
+            english = contents.score(*key, "en")
+            text = number(contents.score(*key, "mean_non_en")) + (f" ± {number(spread)}" if spread is not None else "")
+            row.append(Cell(text, small="" if english is None else f"en {number(english)}"))
+        rows.append(row)
+    caption = (
+        "Score, mean over the non-English languages; below it the English score (en) where the target has one. "
+        + (f"± standard deviation (n − 1) over {contents.n_seeds} seeds. " if contents.n_seeds > 1 else "One seed. ")
+    )
+    return Table("scores", caption + QA, ["model", "intermediate", *map(style.target, contents.targets)], rows, 2)
+
+
+def gains(contents: Contents) -> Table:
+    """Gain over `none` with interval, on the non-English mean."""
+    rows = []
+    for model, name in contents.cells():
+        if name != NONE:
+            found = [contents.gains.get((model, name, target, "mean_non_en")) for target in contents.targets]
+            rows.append([model, style.task(name), *map(difference, found)])
+    caption = "Gain over `none` in points on the non-English mean, with paired 95 % bootstrap intervals. " + QA
+    return Table("gains", caption, ["model", "intermediate", *map(style.target, contents.targets)], rows, 2)
+
+
+def languages(contents: Contents, target: str) -> Table:
+    """Every language of one target, the non-English mean and the gap to English."""
+    codes = sorted(contents.spec["targets"][target]["languages"], key=lambda code: (code != "en", code))
+    cells = [pair for pair in contents.cells() if contents.expected(*pair, target)]
+    known = [contents.score(*pair, target, code) for pair in cells for code in codes]
+    low, high = min(filter(None, known), default=0), max(filter(None, known), default=1)
+    rows = []
+    for pair in cells:
+        values = [contents.score(*pair, target, code) for code in codes]
+        shaded = [
+            Cell(number(v), "" if v is not None else "none", None if v is None else (v - low) / max(high - low, 1e-9))
+            for v in values
+        ]
+        row = [pair[0], style.task(pair[1]), *shaded]
+        row.append(number(contents.score(*pair, target, "mean_non_en")))
+        rows.append([*row, number(contents.gap(*pair, target))] if "en" in codes else row)
+    caption = f"{style.target(target)} by language; darker is higher within this table, non-en = mean without English"
+    caption += ", gap = English − non-en." if "en" in codes else "."
+    means = ["non-en", "gap"] if "en" in codes else ["non-en"]
+    return Table(f"languages_{target}", caption, ["model", "intermediate", *codes, *means], rows, 2)
+
+
+def robustness(contents: Contents) -> Table:
+    """Each attack on each target: before, under attack, success rate, effort."""
+    rows = []
+    for attack in contents.attacks:
+        for target in contents.targets:
+            for model, name in contents.cells():
+                row = contents.attacked(attack, model, name, target)
+                if row:
+                    under = f"{number(row['attacked'])} {bracket(row['ci_low'], row['ci_high'])}"
+                    rows.append([
+                        attack, style.target(target), model, style.task(name), str(row["n"]), str(row["skipped"]),
+                        number(row["clean"]), under, number(row["success_rate"]), number(row["queries"]),
+                        number(row["perturbed"], 2), number(row["similarity"], 2),
+                    ])  # fmt: skip
+    caption = (
+        "Scores before and under attack, mean over languages, with 95 % bootstrap intervals over examples. success = "
+        "share of the attacked (initially right) examples that were broken, in percent; skipped = already wrong, or "
+        "nothing to change; queries, changed share of units and similarity are means over attacked examples. Adaptive: "
+        "every model is attacked with its own outputs."
+    )
+    columns = [
+        "attack",
+        "target",
+        "model",
+        "intermediate",
+        "n",
+        "skipped",
+        "clean",
+        "attacked",
+        "success",
+        "queries",
+        "changed",
+        "similarity",
+    ]
+    return Table("robustness", caption, columns, rows, 4)
+
+
+def baselines(contents: Contents) -> Table:
+    """Shallow baselines, the chosen intermediate against the strongest of them, and published numbers."""
+    values: dict[tuple[str, str], list[float]] = {}
+    for row in contents.tables["baselines"]:
+        if row["language"] == "mean_non_en":
+            values.setdefault((row["target"], row["baseline"]), []).append(row["value"])
+    published = contents.published_scores()
+    rows = []
+    for target in contents.targets:
+        shallow = ", ".join(
+            f"{style.baseline(name)} {number(fmean(found))}" for (of, name), found in values.items() if of == target
+        )
+        row: list = [style.target(target), shallow or "–"]
+        for model in contents.models:
+            name = contents.choice.get((model, target))
+            score = contents.score(model, name, target, "mean_non_en") if name else None
+            over = difference(contents.over_baseline.get((model, target, "mean_non_en")))
+            small = f"{style.task(name)}, {over.text} {over.small}"
+            row.append(Cell("–", "none") if score is None else Cell(number(score), over.css, small=small))
+        known = published.get(target, {})
+        rows.append([*row, number(known.get("none")), number(known.get("best"))])
+    caption = (
+        "Mean over the non-English languages. Each model with the intermediate chosen on English dev (retrieval: "
+        "none); below it the difference to the strongest shallow baseline with its paired 95 % interval, in colour "
+        "where that excludes 0. Published: XLM-R large on the full XTREME test sets, English included, plain and with "
+        "the best intermediate per target (X-STILTs); for retrieval jiant's replication (BUCC on its dev pools). "
+    )
+    columns = ["target", "shallow baselines", *contents.models, "published: XLM-R large", "published: X-STILTs"]
+    return Table("baselines", caption + QA, columns, rows, 2)
+
+
+def claims(contents: Contents) -> Table:
+    """The fourteen claims and what this study says about them."""
+    rows, texts = [], {int(entry["claim"]): entry.get("text") for entry in contents.catalog.claims}
+    for row in contents.tables["claims"]:
+        value = number(row["value"]) if isinstance(row["value"], float) else str(row["value"] or "–")
+        if row["ci_low"] is not None:
+            value += " " + bracket(row["ci_low"], row["ci_high"])
+        css = "verdict " + row["verdict"].replace(" ", "-")
+        claim = texts.get(row["claim"]) or row["measure"]
+        rows.append([str(row["claim"]), claim, row["published"] or "–", value, Cell(row["verdict"], css),
+                     row["why"] or ""])  # fmt: skip
+    caption = "The fourteen claims. Value: what this study measures, with a 95 % interval where it is a mean gain."
+    return Table("claims", caption, ["#", "claim", "published", "here", "verdict", "why"], rows, prose=True)
+
+
+def selection(contents: Contents) -> Table:
+    """English dev scores, by which checkpoints and the chosen intermediate were selected."""
+    tasks = list(dict.fromkeys(task for *_, task in contents.records))
+    served = {
+        task: [name for name in contents.targets if contents.spec["targets"][name].get("training_task") == task]
+        for task in tasks
+    }
+    rows = []
+    for model, name in contents.cells():
+        row: list = [model, style.task(name)]
+        for task in tasks:
+            records = [record for (m, i, _, t), record in contents.records.items() if (m, i, t) == (model, name, task)]
+            dev = [record["dev"][task]["value"] for record in records if task in record.get("dev", {})]
+            best = bool(dev) and all(contents.choice.get((model, target)) == name for target in served[task])
+            failed = sum(bool(record.get("failed")) for record in records)
+            text = number(fmean(dev)) if dev else "–"
+            row.append(Cell(text + (f", {failed} failed" if failed else ""), "best" if best else ""))
+        rows.append(row)
+    labels = [f"{style.task(task)} ({style.RULES.get(_rule(contents, task), _rule(contents, task))})" for task in tasks]
+    caption = (
+        "English development score of each target training (bold: the intermediate that is called chosen). In the head "
+        "how the checkpoint was taken: best = best English dev score during training, last = after the last step."
+    )
+    return Table("selection", caption, ["model", "intermediate", *labels], rows, 2)
+
+
+def _rule(contents: Contents, task: str) -> str:
+    rules = {record.get("selection", "") for (*_, of), record in contents.records.items() if of == task}
+    return " / ".join(sorted(rules))
+
+
+def data(contents: Contents) -> Table:
+    """Source, size and version of the data of each task."""
+    spec, rows = contents.spec, []
+    for task, source in spec["sources"].items():
+        entry = contents.catalog.tasks.get(task)
+        sizes = [
+            row["n"]
+            for row in contents.tables["scores"]
+            if row["target"] == task and row["language"] in contents.languages
+        ]
+        n = "–" if not sizes else str(min(sizes)) if min(sizes) == max(sizes) else f"{min(sizes)}–{max(sizes)}"
+        roles = "target" if task in spec["targets"] else "training"
+        if any(task in tasks for tasks in spec["intermediates"].values()):
+            roles = "intermediate" if roles == "training" else f"{roles}, intermediate"
+        codes = " ".join(spec["targets"][task]["languages"]) if task in spec["targets"] else "en"
+        version = str(entry.identity.get("version", "–")) if entry else "–"
+        licence = (entry.documentation.get("licence") or "–") if entry else "–"
+        rows.append([style.task(task), roles, source, version, n, codes, licence])
+    caption = "Data of each task: where it came from, catalog version, test examples a language. English training data "
+    caption += f"are capped at {_cap(spec, 'train')} examples, English dev at {_cap(spec, 'dev')}."
+    columns = ["task", "role", "source", "version", "n test", "languages", "licence of the original"]
+    return Table("data", caption, columns, rows, prose=True)
+
+
+def _cap(spec: dict, split: str) -> str:
+    cap = spec.get("data", {}).get(split)
+    return "no number of" if cap is None else f"{cap:,}"
+
+
+def cost(contents: Contents) -> Table:
+    """Time and memory by stage and model."""
+    groups: dict[tuple[str, str], list[dict]] = {}
+    for row in contents.tables["cost"]:
+        groups.setdefault((row["stage"], row["model"] or "–"), []).append(row)
+    rows = []
+    for (stage, model), found in groups.items():
+        seconds, tokens = (sum(row[name] or 0 for row in found) for name in ("seconds", "tokens"))
+        peak = max((row["peak_memory_mb"] or 0 for row in found), default=0)
+        device = ", ".join(sorted({str(row["device"]) for row in found if row["device"]}))
+        rows.append([stage, model, device, str(len(found)), f"{seconds:,.0f}", f"{tokens:,.0f}",
+                     f"{tokens / seconds:,.0f}" if seconds else "–", f"{peak:,.0f}"])  # fmt: skip
+    caption = "What the jobs took, summed by stage and model: the only numbers that differ between two equal runs."
+    columns = ["stage", "model", "device", "jobs", "seconds", "tokens", "tokens/s", "peak MB"]
+    return Table("cost", caption, columns, rows, 3)
+
+
+def scaling(contents: Contents) -> Table:
+    """Fitted trends with model size, if any."""
+    rows = [
+        [row["family"], style.target(row["target"]), style.task(row["intermediate"]), row["measure"].replace("_", " "),
+         str(row["n_sizes"]), f"{signed(row['slope'])} {bracket(row['ci_low'], row['ci_high'])}"]
+        for row in contents.tables["scaling"]
+        if row["status"] == "fitted"
+    ]  # fmt: skip
+    caption = "Fitted change in points for ten times the non-embedding parameters, with 95 % bootstrap intervals."
+    return Table("scaling", caption, ["family", "target", "intermediate", "measure", "sizes", "slope"], rows, 4)
