@@ -1,0 +1,67 @@
+"""The embedded mini-XTREME: a deterministic generator over hand-written lexicons (docs/embedded.md)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from xstilts.embedded import lexicon
+from xstilts.embedded.ccg import supertags
+from xstilts.embedded.lexicon import languages
+from xstilts.errors import UserError
+
+__all__ = ["INTERMEDIATE", "TARGETS", "fingerprint", "generate", "languages", "supertags"]
+
+INTERMEDIATE = ("anli", "mnli", "qqp", "squad_v2", "squad", "hellaswag", "ccg", "cosmosqa", "commonsenseqa")
+TARGETS = ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc2018", "tatoeba")
+RETRIEVAL = ("bucc2018", "tatoeba")
+SPLITS = ("train", "dev", "test")
+DEFAULT_SIZE = {"train": 2000, "dev": 200, "test": 200}
+ENGLISH = "en"
+
+
+def _generators() -> dict:
+    from xstilts.embedded.tasks import choices, pairs, questions, retrieval, tagging
+
+    return {
+        name: function
+        for module in (pairs, tagging, questions, choices, retrieval)
+        for name, function in module.GENERATORS.items()
+    }
+
+
+def generate(generator: str, language: str, split: str, n: int | None = None, seed: int = 1) -> list[dict]:
+    """Normalised examples of one generator.
+
+    generator: one of `INTERMEDIATE` (English only) or `TARGETS`. `tatoeba` and `bucc2018` take the other language;
+    English is the target side. n: examples (retrieval: gold pairs); None: 2,000 train, 200 dev or test. The same
+    (generator, split, n, seed) gives the same meanings and ids in every language, and the same bytes on every
+    machine. No meaning of one split occurs in another, whatever the seeds. `UserError`: unknown name, or more
+    examples than there are different meanings.
+    """
+    if generator not in INTERMEDIATE + TARGETS:
+        raise UserError(f"embedded: generator: {generator!r} is unknown (allowed: {', '.join(INTERMEDIATE + TARGETS)})")
+    if split not in SPLITS:
+        raise UserError(f"embedded {generator}: split: {split!r} is unknown (allowed: {', '.join(SPLITS)})")
+    known = languages()
+    if language not in known:
+        raise UserError(
+            f"embedded {generator}: language: {language!r} has no lexicon (allowed: {', '.join(known)}); "
+            f"write catalog/lexicons/{language}.yaml to add it"
+        )
+    if generator in INTERMEDIATE and language != ENGLISH:
+        raise UserError(f"embedded {generator}: language: {language!r}; intermediate tasks are English only (en)")
+    if generator in RETRIEVAL and language == ENGLISH:
+        raise UserError(f"embedded {generator}: language: 'en' is always the target side; name the other language")
+    size = DEFAULT_SIZE[split] if n is None else n
+    if size < 1:
+        raise UserError(f"embedded {generator}: n: {n!r} must be at least 1")
+    return _generators()[generator](language, split, size, seed)
+
+
+def fingerprint(*codes: str) -> str:
+    """sha256 over the concepts and the parsed lexicons of these languages (all, if none is named): it changes when,
+    and only when, a word or a rule does; comments and key order do not count."""
+    value = {code: [lexicon.load(code).grammar, lexicon.load(code).words] for code in codes or languages()}
+    text = json.dumps([lexicon.concepts(), value], ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -1,0 +1,167 @@
+"""Span questions over short paragraphs: squad, squad_v2, xquad, mlqa; tydiqa asks in other words than the paragraph."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from xstilts.embedded import edits, meaning
+from xstilts.embedded.grammar import grammar
+from xstilts.embedded.lexicon import concepts
+from xstilts.embedded.meaning import Clause, noun
+from xstilts.embedded.rng import Rng
+from xstilts.embedded.sampling import Sampler, distinct
+
+SLOT = {"who": ("subj", "S"), "what": ("obj", "O"), "where": ("place", "P"), "when": ("time", "T")}
+
+
+def _fact(s: Sampler) -> Clause:
+    """A positive clause about one individual with at least two of object, place and time."""
+    while True:
+        c = s.own(lambda: s.verb_clause(obj_dets=("the", "the", "a")))
+        if sum(x is not None for x in (c.obj, c.place, c.time)) >= 2:
+            return c
+
+
+def _covers(wanted, given, slot: str) -> bool:
+    """Does a question that says `wanted` fit a fact that says `given`?"""
+    if wanted is None or wanted == given:
+        return True
+    if given is None:
+        return False
+    if slot == "obj" and wanted.kind == given.kind == "noun" and wanted.adj in (None, given.adj):
+        return wanted.head in meaning.ancestors(given.head)
+    return slot == "place" and wanted in meaning.containers(given)
+
+
+def _verb(pred: str) -> str:
+    return concepts()["verbs"][pred].get("synonym", pred)
+
+
+def fits(fact: Clause, question: Clause, asked: str) -> bool:
+    """Is the asked slot of `fact` an answer to the question?"""
+    hidden = SLOT[asked][0]
+    return (
+        fact.kind == question.kind
+        and getattr(fact, hidden) is not None
+        and _verb(fact.pred) == _verb(question.pred)
+        and all(
+            _covers(getattr(question, slot), getattr(fact, slot), slot)
+            for slot in ("subj", "obj", "place", "time")
+            if slot != hidden
+        )
+    )
+
+
+def _askable(c: Clause) -> list[str]:
+    kinds = ["who"] if c.subj.kind == "person" or c.subj.head in meaning.leaves("person") else []
+    if c.obj and c.obj.head in meaning.leaves("thing"):
+        kinds.append("what")
+    return kinds + ["where"] * bool(c.place) + ["when"] * bool(c.time)
+
+
+def _reworded(s: Sampler, c: Clause, asked: str) -> Clause | None:
+    """The question with a hypernym or a synonym for what the paragraph says; None where there is none."""
+    options = []
+    above = meaning.ancestors(c.obj.head)[1:] if asked != "what" and c.obj and c.obj.kind == "noun" else ()
+    above = tuple(key for key in above if key != "person")
+    if above:
+        options.append(c._replace(obj=noun("the", s.rng.choice(above))))
+    if asked != "where" and c.place and meaning.containers(c.place):
+        options.append(c._replace(place=s.rng.choice(meaning.containers(c.place))))
+    if c.pred == "buy":
+        options.append(c._replace(pred="purchase"))
+    return s.rng.choice(options) if options else None
+
+
+def _near(s: Sampler, c: Clause) -> Clause | None:
+    """The same deed by somebody else, elsewhere and perhaps at another time."""
+    c = edits.other_subject(c, s)
+    c = c and (edits.other_place if c.place else edits.other_time)(c, s)
+    return edits.other_time(c, s) if c and c.time and s.rng.chance(0.5) else c
+
+
+def _paragraph(s: Sampler, target: Clause) -> list[Clause] | None:
+    """3 to 5 facts about different individuals, one of them `_near` the target; None if two share a subject."""
+    rng = s.rng
+    facts = [target]
+    for _ in range(30):
+        near = _near(s, target)
+        if near is not None and edits.valid(near) and meaning.split_of(near) == s.split:
+            facts.append(near)
+            break
+    size = 3 + rng.below(3)
+    while len(facts) < size:
+        facts.append(_fact(s))
+    subjects = [c.subj.head for c in facts]
+    if len(set(subjects)) < len(subjects) or any(c.obj and c.obj.head in subjects for c in facts):
+        return None
+    return rng.shuffled(facts)
+
+
+def _item(s: Sampler, i: int, style: str):
+    """(facts, question clause, asked, index of the answering fact or None)."""
+    rng = s.rng
+    target = _fact(s)
+    facts = _paragraph(s, target)
+    if facts is None:
+        return None
+    question = target
+    unanswerable = style == "squad_v2" and i % 3 == 2
+    if unanswerable:
+        if rng.chance(0.6):
+            others = [c.subj for c in facts if c.subj.kind != "org" and c is not target]
+            question = target._replace(subj=rng.choice(others)) if others else target
+            head = question.subj.head
+            if question.subj.kind == "noun" and head not in meaning.subjects(target.pred):
+                return None
+        else:
+            question = rng.choice((edits.other_time, edits.other_object, edits.other_verb))(target, s)
+        if question is None or not edits.valid(question):
+            return None
+    asked = _askable(question)
+    if not asked:
+        return None
+    asked = asked[i % len(asked)]
+    if asked != "when" and question.time and rng.chance(0.4):
+        question = question._replace(time=None)
+    if style == "tydiqa":
+        question = _reworded(s, question, asked)
+        if question is None:
+            return None
+    answers = [k for k, c in enumerate(facts) if fits(c, question, asked)]
+    if len(answers) != (0 if unanswerable else 1):
+        return None
+    hidden = question._replace(**{SLOT[asked][0]: target.subj if asked == "who" else None})
+    identity = (tuple(facts), hidden, asked)
+    return identity, (facts, question, asked, answers[0] if answers else None)
+
+
+def span_qa(name: str, style: str, language: str, split: str, n: int, seed: int) -> list[dict]:
+    """Paragraph, question, answer at a character offset (none: unanswerable)."""
+    s = Sampler(Rng(name, split, seed), split)
+    g = grammar(language)
+    out = []
+    for i, (facts, question, asked, where) in enumerate(
+        distinct(n, lambda i: _item(s, i, style), name, split),
+    ):
+        context, answers = "", []
+        for k, fact in enumerate(facts):
+            template = "fronted" if fact.time and (i + k) % 3 == 0 else "statement"
+            text, spans = g.text_with_spans(g.clause(fact, template))
+            context += (g.joiner if context else "") + text
+            if k == where:
+                start, end = spans[SLOT[asked][1]]
+                answers = [{"text": text[start:end], "start": len(context) - len(text) + start}]
+        out.append(
+            {"id": f"{split}-{i}", "context": context, "question": g.sentence(question, asked), "answers": answers}
+        )
+    return out
+
+
+GENERATORS = {
+    "squad": partial(span_qa, "squad", "squad"),
+    "squad_v2": partial(span_qa, "squad_v2", "squad_v2"),
+    "xquad": partial(span_qa, "xquad", "squad"),
+    "mlqa": partial(span_qa, "mlqa", "squad"),
+    "tydiqa": partial(span_qa, "tydiqa", "tydiqa"),
+}
