@@ -18,10 +18,13 @@ include: "rules/common.smk"
 
 
 rule all:
-    """Everything that the study asks for."""
+    """Everything that the study asks for; each file is named, so that a deleted one is made again."""
     input:
         fill(paths.REPORT),
-        *fill(paths.TABLES).values(),
+        fill(paths.TABLES).values(),
+        data_files(),
+        checkpoint_files(),
+        analysis_files(),
 
 
 include: "rules/prepare.smk"

@@ -9,7 +9,7 @@ rule analyse:
     conda:
         "../envs/cpu.yaml"
     params:
-        identity=text(JOBS.analyse()),
+        identity=lambda w: text(JOBS.analyse()),
     shell:
         "python scripts/analyse.py --spec {params.identity:q} --results results/{wildcards.study} "
         "> {log} 2>&1"

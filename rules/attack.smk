@@ -18,15 +18,15 @@ for number, (attack_cell, chosen) in enumerate(STUDY.attack_cells.items()):
             ],
             examples=test_files(chosen["targets"]),
         output:
-            **JOBS.attack_files(attack_cell),
-            cost=JOBS.attack_cost(attack_cell),
+            **FILES.attack_files(attack_cell),
+            cost=FILES.attack_cost(attack_cell),
         log:
             paths.log("attack", attack_cell[0], *attack_cell[1:3], f"s{attack_cell[3]}"),
         conda:
             "../envs/cpu.yaml"
         params:
-            identity=text(JOBS.attack(*attack_cell)),
-            cell="/".join([*attack_cell[1:3], f"s{attack_cell[3]}"]),
+            identity=lambda w, attack_cell=attack_cell: text(JOBS.attack(*attack_cell)),
+            cell=FILES.cell_folder(attack_cell[1:]),
             attack=attack_cell[0],
             model=attack_cell[1],
         shell:

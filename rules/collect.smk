@@ -1,4 +1,4 @@
-# Target-only rules: names to ask for a part of a study (snakemake prepare_all, snakemake targets ...).
+# Target-only rules: names to ask for a part of a study (snakemake prepare_all, snakemake attacks ...).
 rule prepare_all:
     """Prepare all data and models of the study, and stop."""
     input:
@@ -8,12 +8,7 @@ rule prepare_all:
 rule intermediates:
     """Train every intermediate encoder of the study, and stop."""
     input:
-        [
-            path
-            for one in STUDY.cells
-            if one[1] != studies.NONE
-            for path in fill_cell(paths.ENCODER, ("", *one))
-        ],
+        [path for path in checkpoint_files() if "/encoders/" in path],
 
 
 rule predictions:
@@ -25,8 +20,4 @@ rule predictions:
 rule attacks:
     """Run every attack of the study."""
     input:
-        [
-            path
-            for one in STUDY.attack_cells
-            for path in fill(JOBS.attack_files(one)).values()
-        ],
+        attack_files(),

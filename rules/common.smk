@@ -4,20 +4,18 @@ from snakemake.exceptions import WorkflowError
 
 from xstilts import paths, study as studies
 from xstilts.errors import UserError
+from xstilts.outputs import Outputs
 from xstilts.specs import Specs, text
 
 try:
-    studies.prepare_environment()
     STUDY = studies.load(
         config, str((workflow.overwrite_configfiles or ["config.yaml"])[-1])
     )
+    studies.prepare_environment(STUDY.config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 
-JOBS = Specs(STUDY)
-# named in shell lines, not formatted into them: a path must not enter the hash of a cached rule
-DATA_ROOT = STUDY.config["data_root"] or "."
-LICENSED = STUDY.config["licensed"]["ccgbank"] or "."
+JOBS, FILES = Specs(STUDY), Outputs(STUDY)
 
 
 wildcard_constraints:
@@ -62,7 +60,9 @@ def fill_cell(group, attack_cell, task=""):
 def test_files(targets):
     """Prepared test files (examples and gold) of some targets, in all the study's languages."""
     return [
-        path for target in targets for path in fill(JOBS.prepared_test(target)).values()
+        path
+        for target in targets
+        for path in fill(FILES.prepared_test(target)).values()
     ]
 
 
@@ -71,35 +71,46 @@ def prediction_files():
     return [
         path.format(study=STUDY.name, model=model, intermediate=intermediate, seed=seed)
         for (model, intermediate, seed), targets in STUDY.cells.items()
-        for path in JOBS.predictions(targets).values()
+        for path in FILES.predictions(targets).values()
+    ]
+
+
+def checkpoint_files():
+    """Every checkpoint of the study with its records: intermediate encoders, then target models."""
+    encoders = [
+        fill_cell(paths.ENCODER, ("", *one))
+        for one in STUDY.cells
+        if one[1] != studies.NONE
+    ]
+    targets = [
+        fill_cell(paths.TARGET, ("", *one), task)
+        for one, served in STUDY.cells.items()
+        for task in STUDY.training_tasks(served)
+    ]
+    return [path for group in encoders + targets for path in group]
+
+
+def attack_files():
+    """Outcomes of every attack."""
+    return [
+        path
+        for one in STUDY.attack_cells
+        for path in fill(FILES.attack_files(one)).values()
     ]
 
 
 def analysis_files():
-    """Everything that the tables are made of: predictions, training records, attacks and timings."""
+    """Everything that the tables are made of: examples, training records, predictions, attacks (timings lie beside)."""
     return [
         *prediction_files(),
         *test_files(STUDY.targets),
         *(
             path
-            for task in STUDY.training_tasks(STUDY.targets)
-            for path in fill(JOBS.prepared_train(task)).values()
+            for task in STUDY.trained_tasks()
+            for path in fill(FILES.prepared_train(task)).values()
         ),
-        *(
-            fill_cell(paths.TARGET, ("", *one), task)[2]
-            for one in STUDY.cells
-            for task in STUDY.training_tasks(STUDY.cells[one])
-        ),
-        *(
-            fill_cell(paths.ENCODER, ("", *one))[2]
-            for one in STUDY.cells
-            if one[1] != studies.NONE
-        ),
-        *(
-            path
-            for one in STUDY.attack_cells
-            for path in fill(JOBS.attack_files(one)).values()
-        ),
+        *(path for path in checkpoint_files() if path.endswith("train.json")),
+        *attack_files(),
     ]
 
 
@@ -114,7 +125,7 @@ def data_files():
         *(
             path
             for task in STUDY.trained_tasks()
-            for path in fill(JOBS.prepared_train(task)).values()
+            for path in fill(FILES.prepared_train(task)).values()
         ),
         *test_files(STUDY.targets),
     ]

@@ -9,7 +9,7 @@ for task in STUDY.training_tasks(STUDY.targets):
             checkpoint=[path.replace("{task}", task) for path in paths.TARGET.values()],
             examples=test_files(STUDY.served(task)),
         output:
-            **JOBS.predictions(STUDY.served(task)),
+            **FILES.predictions(STUDY.served(task)),
             cost=paths.cost("evaluate", task),
         log:
             paths.log("evaluate", "{model}", "{intermediate}", "s{seed}", task),

@@ -5,7 +5,7 @@ rule train_intermediate:
         examples=lambda w: [
             path
             for task in STUDY.intermediate_tasks(w.intermediate)
-            for path in fill(JOBS.prepared_train(task)).values()
+            for path in fill(FILES.prepared_train(task)).values()
         ],
     output:
         **paths.ENCODER,

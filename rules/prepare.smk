@@ -18,9 +18,9 @@ rule fetch_model:
 rule prepare_train:
     """English training and development examples of one task, checked and normalised."""
     input:
-        lambda w: JOBS.local_files(JOBS.prepare_train(w.task)),
+        lambda w: FILES.local_files(JOBS.prepare_train(w.task)),
     output:
-        **JOBS.prepared_train("{task}"),
+        **FILES.prepared_train("{task}"),
     log:
         paths.log("prepare", "{task}-train"),
     cache: "omit-software"
@@ -30,7 +30,7 @@ rule prepare_train:
         identity=lambda w: text(JOBS.prepare_train(w.task)),
     shell:
         "python scripts/prepare.py --spec {params.identity:q} --examples results/{wildcards.study}/examples "
-        "--gold results/{wildcards.study}/gold --data-root {DATA_ROOT:q} --licensed {LICENSED:q} "
+        "--gold results/{wildcards.study}/gold "
         "--started {log}.started > {log} 2>&1"
 
 
@@ -41,17 +41,17 @@ for target in STUDY.targets:
         name:
             f"prepare_{target}"
         input:
-            JOBS.local_files(JOBS.prepare_test(target)),
+            FILES.local_files(JOBS.prepare_test(target)),
         output:
-            **JOBS.prepared_test(target),
+            **FILES.prepared_test(target),
         log:
             paths.log("prepare", f"{target}-test"),
         cache: "omit-software"
         conda:
             "../envs/cpu.yaml"
         params:
-            identity=text(JOBS.prepare_test(target)),
+            identity=lambda w, target=target: text(JOBS.prepare_test(target)),
         shell:
             "python scripts/prepare.py --spec {params.identity:q} --examples results/{wildcards.study}/examples "
-            "--gold results/{wildcards.study}/gold --data-root {DATA_ROOT:q} --licensed {LICENSED:q} "
+            "--gold results/{wildcards.study}/gold "
             "--started {log}.started > {log} 2>&1"

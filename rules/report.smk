@@ -9,6 +9,6 @@ rule report:
     conda:
         "../envs/cpu.yaml"
     params:
-        identity=text(JOBS.report()),
+        identity=lambda w: text(JOBS.report()),
     shell:
         "python scripts/report.py --spec {params.identity:q} --results results/{wildcards.study} > {log} 2>&1"

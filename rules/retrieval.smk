@@ -7,7 +7,7 @@ if RETRIEVAL_TARGETS:
             encoder=encoder_files,
             examples=test_files(RETRIEVAL_TARGETS),
         output:
-            **JOBS.predictions(RETRIEVAL_TARGETS),
+            **FILES.predictions(RETRIEVAL_TARGETS),
             cost=paths.cost("retrieval"),
         log:
             paths.log("retrieval", "{model}", "{intermediate}", "s{seed}"),

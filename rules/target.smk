@@ -3,7 +3,7 @@ rule train_target:
     input:
         model=list(paths.MODEL.values()),
         encoder=encoder_files,
-        examples=list(JOBS.prepared_train("{task}").values()),
+        examples=list(FILES.prepared_train("{task}").values()),
     output:
         **paths.TARGET,
     log:

@@ -9,6 +9,7 @@ import yaml
 from xstilts import study as studies
 from xstilts.errors import UserError
 from xstilts.identity import ROOT
+from xstilts.outputs import Outputs
 from xstilts.specs import Specs
 
 
@@ -26,13 +27,14 @@ def load_file(path: str | Path, root: Path = ROOT) -> studies.Study:
 def check(path: str | Path, root: Path = ROOT) -> str:
     """A page of text: size of the grid, trainings, sources and licences, and everything that stands in the way."""
     study = load_file(path, root)
-    jobs = Specs(study)
+    jobs, files = Specs(study), Outputs(study)
     trainings = sum(len(study.training_tasks(targets)) for targets in study.cells.values())
     intermediates = sum(1 for _, name, _ in study.cells if name != studies.NONE)
     lines = [
         f"study {study.name} ({study.file})",
-        f"  {len(study.cells)} cells: models {', '.join(study.models)}; intermediates {', '.join(study.intermediates)}; seeds {study.seeds}",
-        f"  {intermediates} intermediate trainings, {trainings} target trainings, {len(study.attack_cells)} attack runs",
+        f"  {len(study.cells)} cells: models {', '.join(study.models)}; "
+        f"intermediates {', '.join(study.intermediates)}; seeds {study.seeds}",
+        f"  {intermediates} intermediate and {trainings} target trainings, {len(study.attack_cells)} attack runs",
         "data:",
     ]
     missing = []
@@ -47,9 +49,9 @@ def check(path: str | Path, root: Path = ROOT) -> str:
         unverified = " [fields unverified]" if any(part.get("status") == "unverified" for part in parts) else ""
         lines.append(f"  {task:15s} {source:9s} {ids}{unverified}; licence: {licence}")
     for task in study.trained_tasks():
-        missing += [name for name in jobs.local_files(jobs.prepare_train(task)) if not Path(name).is_file()]
+        missing += [name for name in files.local_files(jobs.prepare_train(task)) if not Path(name).is_file()]
     for target in study.targets:
-        missing += [name for name in jobs.local_files(jobs.prepare_test(target)) if not Path(name).is_file()]
+        missing += [name for name in files.local_files(jobs.prepare_test(target)) if not Path(name).is_file()]
     lines.append("in the way of a real run:")
     lines += [f"  missing file: {name}" for name in dict.fromkeys(missing)]
     lines += [f"  not pinned: {name} (python -m xstilts pin)" for name in study.unpinned()]

@@ -26,10 +26,14 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         with open(part, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(part, target)
-    except OSError as error:
+    except Exception as error:
         part.unlink(missing_ok=True)
+        # safetensors reports a full disk by an exception of its own
+        if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
+            raise
+        reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"{target}: could not be written ({error.strerror or error}). Nothing was left half-written. "
+            f"{target}: could not be written ({reason}). Nothing was left half-written. "
             "Free space or raise the file-size limit (df -h, ulimit -f), then run the same command again."
         ) from error
     except BaseException:

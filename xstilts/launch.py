@@ -16,7 +16,6 @@ import yaml
 from xstilts import paths
 from xstilts.errors import UserError
 from xstilts.identity import ROOT
-from xstilts.study import prepare_environment
 
 
 def run(study: str, arguments: list[str], root: Path = ROOT) -> int:
@@ -26,7 +25,6 @@ def run(study: str, arguments: list[str], root: Path = ROOT) -> int:
             ["config.yaml", *sorted(path.relative_to(root).as_posix() for path in root.glob("studies/*.yaml"))]
         )
         raise UserError(f"STUDY: {study!r} is no file. Allowed: {known}, or a file of your own.")
-    prepare_environment(root)
     environment = dict(os.environ)
     plugins = str(root / "scripts")
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [plugins, environment.get("PYTHONPATH")]))

@@ -67,7 +67,9 @@ def pull(root: Path = ROOT) -> str:
     size, files = _size(root)
     text = f"pulled: {added} new files; the store now holds {files} files, {size}."
     if differing:
-        text += f" {len(differing)} files differ from the remote's and were kept as they are here: {', '.join(differing[:3])} ..."
+        text += (
+            f" {len(differing)} files differ from the remote's and were kept as here: {', '.join(differing[:3])} ..."
+        )
     if pointer.read_text(encoding="utf-8") != incoming:
         text += f" {POINTER} now names the union: commit it after your next push."
     return text

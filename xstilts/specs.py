@@ -6,10 +6,8 @@ what its identity does not name. Nothing here that cannot change a result: no pa
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from xstilts import paths
 from xstilts.identity import canonical, stage_code
+from xstilts.outputs import test_splits
 from xstilts.study import NONE, RETRIEVAL, Study
 
 # hyper-parameters that an evaluation needs; the others shape training only
@@ -17,7 +15,7 @@ INFERENCE_KEYS = ("max_length", "doc_stride", "max_query_length", "max_answer_le
 
 
 class Specs:
-    """Specs and file lists of every job of one study."""
+    """Specs of every job of one study."""
 
     def __init__(self, study: Study):
         self.study = study
@@ -32,11 +30,8 @@ class Specs:
     def prepare_test(self, target: str) -> dict:
         """Test examples (and BUCC's dev pools, which set its threshold) in all the study's languages."""
         return self._prepare(
-            target, self.study.languages(target), {key: self.config["data"][key] for key in self._test(target)}
+            target, self.study.languages(target), {key: self.config["data"][key] for key in test_splits(target)}
         )
-
-    def _test(self, target: str) -> tuple[str, ...]:
-        return ("dev", "test") if target == "bucc2018" else ("test",)
 
     def _prepare(self, task: str, languages: list[str], splits: dict) -> dict:
         entry = self.tasks[task].identity
@@ -63,40 +58,6 @@ class Specs:
         revision = self.study.catalog.revisions.get(part.get("id", ""), {}).get("revision")
         return {**part, "revision": revision} if "id" in part else part
 
-    def local_files(self, spec: dict) -> list[str]:
-        """Files of the user's data folder that a prepare job reads (inputs that Snakemake checks and hashes)."""
-        if spec["source"] == "licensed":
-            path = Path(self.config["licensed"]["ccgbank"])
-            return sorted(str(file) for file in path.rglob("*") if file.is_file()) if path.is_dir() else [str(path)]
-        if spec["source"] != "local":
-            return []
-        files = []
-        for part in spec["parts"]:
-            for language in spec["languages"]:
-                code = (part.get("codes") or {}).get(language, language)
-                for split in spec["splits"]:
-                    name = part["splits"].get(split)
-                    if name is None:
-                        continue
-                    name = name["from"] if isinstance(name, dict) else name
-                    sides = ("_source", "_target", "_gold") if spec["options"].get("mining") == "margin" else ("",)
-                    files += [
-                        Path(self.config["data_root"], part["folder"], code, f"{name}{side}.jsonl") for side in sides
-                    ]
-        return sorted({str(path) for path in files})
-
-    def prepared_train(self, task: str) -> dict[str, str]:
-        return {split: paths.examples(task, "en", split) for split in ("train", "dev")}
-
-    def prepared_test(self, target: str) -> dict[str, str]:
-        """Named outputs of a test preparation: examples and gold of every language."""
-        kind, files = self.tasks[target].identity["kind"], {}
-        for language in self.study.languages(target):
-            for split in self._test(target):
-                files[f"{split}_{language}"] = paths.examples(target, language, split)
-            files[f"gold_{language}"] = paths.gold(target, kind, language)
-        return files
-
     # ---- models and training
     def model(self, name: str) -> dict:
         identity = self.study.catalog.models[name].identity
@@ -112,7 +73,13 @@ class Specs:
 
     def fetch_model(self, name: str) -> dict:
         model = self.model(name)
-        return {"stage": "fetch_model", "code": stage_code("fetch_model"), "model": name, "source": model["source"], "identity": model}
+        return {
+            "stage": "fetch_model",
+            "code": stage_code("fetch_model"),
+            "model": name,
+            "source": model["source"],
+            "identity": model,
+        }
 
     def hyper(self, task: str, stage: str = "target") -> dict:
         """The task's hyper-parameters under the study's preset and overrides."""
@@ -209,36 +176,6 @@ class Specs:
 
     def _inference(self, task: str) -> dict:
         return {key: value for key, value in self.hyper(task).items() if key in INFERENCE_KEYS}
-
-    def predictions(self, targets: list[str]) -> dict[str, str]:
-        """Named outputs of an evaluation: one prediction file a target and language."""
-        return {
-            f"{target}_{language}": paths.predictions(target, self.tasks[target].identity["kind"], language)
-            for target in targets
-            for language in self.study.languages(target)
-        }
-
-    def attack_files(self, attack_cell: tuple) -> dict[str, str]:
-        """Named outputs of one attack job (only {study} is left to fill): outcomes by target and language."""
-        attack, model, intermediate, seed = attack_cell
-        return {
-            f"{target}_{language}": paths.fill(
-                paths.attack_rows(target, language),
-                study="{study}",
-                attack=attack,
-                model=model,
-                intermediate=intermediate,
-                seed=seed,
-            )
-            for target in self.study.attack_cells[attack_cell]["targets"]
-            for language in self.study.languages(target)
-        }
-
-    def attack_cost(self, attack_cell: tuple) -> str:
-        """The timings of one attack job (only {study} is left to fill)."""
-        attack, model, intermediate, seed = attack_cell
-        names = {"attack": attack, "model": model, "intermediate": intermediate, "seed": seed}
-        return paths.fill(paths.cost("attack"), study="{study}", **names)
 
     # ---- analysis
     def analyse(self) -> dict:

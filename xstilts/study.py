@@ -156,11 +156,12 @@ def load(config: dict, file: str, root: Path = ROOT) -> Study:
     return study
 
 
-def prepare_environment(root: Path = ROOT) -> None:
-    """Point Snakemake's cache at the artifact store and put this interpreter's folder first on PATH.
+def prepare_environment(config: dict, root: Path = ROOT) -> None:
+    """What jobs inherit: the artifact store as Snakemake's cache, this interpreter first on PATH, the user's folders.
 
-    The store must exist and be writable before any job: Snakemake 9.27.1 deletes finished outputs when it cannot
-    store them (measured).
+    Paths of data go by the environment and not by the shell line, whose text enters the hash of a cached rule. The
+    store must exist and be writable before any job: Snakemake 9.27.1 deletes finished outputs when it cannot store
+    them (measured).
     """
     store = root / "data"
     try:
@@ -170,9 +171,21 @@ def prepare_environment(root: Path = ROOT) -> None:
     if not os.access(store, os.W_OK | os.X_OK):
         raise UserError(f"{store}: the artifact store is not writable. Try: chmod u+rwx data")
     os.environ["SNAKEMAKE_OUTPUT_CACHE"] = str(store)
+    _drop_dangling_links(root / "results" / config["study"])
+    os.environ["XSTILTS_DATA_ROOT"] = config["data_root"] or ""
+    os.environ["XSTILTS_LICENSED"] = config["licensed"]["ccgbank"] or ""
     folder = str(Path(sys.executable).parent)
     if os.environ.get("PATH", "").split(os.pathsep)[0] != folder:
         os.environ["PATH"] = folder + os.pathsep + os.environ.get("PATH", "")
+
+
+def _drop_dangling_links(results: Path) -> None:
+    """Delete links to store entries that are gone: Snakemake takes a dangling link for a finished output (measured)."""
+    for folder in ("examples", "gold", "models", "encoders", "targets"):
+        for path in (results / folder).rglob("*"):
+            if path.is_symlink() and not path.exists():
+                print(f"note: {path} pointed to a missing entry of data/; it is made again", file=sys.stderr)
+                path.unlink()
 
 
 # ---- checks

@@ -15,7 +15,12 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 TAIL_LINES = 12
 # what Snakemake says again after a failed job: its whole command line, and that a job failed
-REPEATS = ("RuleException", "WorkflowError:\nAt least one job", "Exiting because a job execution failed", "Using workflow")
+REPEATS = (
+    "RuleException",
+    "WorkflowError:\nAt least one job",
+    "Exiting because a job execution failed",
+    "Using workflow",
+)
 
 
 class LogHandler(LogHandlerBase):

@@ -155,6 +155,9 @@ def _unless_vague(p: Clause, h: Clause, label: str) -> str | None:
     two buildings, `a dog` taken up by `the dog`."""
     if _same_name(p.subj, h.subj) or _same_name(p.obj, h.obj) or _name_and_sex(p.subj, h.subj):
         return None
+    times = {p.time, h.time}
+    if len(times) == 2 and None not in times and ("every_day" in times or times == {"now", "today"}):
+        return None  # every day: on Monday too
     if p.kind == "adjective" and p.pred != h.pred and all(_is_colour(c.pred) for c in (p, h)):
         return None  # red and black: perhaps both
     subjects = {p.subj.det, h.subj.det}

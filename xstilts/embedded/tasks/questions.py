@@ -28,6 +28,8 @@ def _covers(wanted, given, slot: str) -> bool:
         return True
     if given is None:
         return False
+    if slot == "time":
+        return given == "every_day" or (given, wanted) == ("now", "today")
     if slot == "obj" and wanted.kind == given.kind == "noun" and wanted.adj in (None, given.adj):
         return wanted.head in meaning.ancestors(given.head)
     return slot == "place" and wanted in meaning.containers(given)

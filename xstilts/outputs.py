@@ -1,0 +1,92 @@
+"""Which files the jobs of a study read and write: named outputs, and the user's own files as inputs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from xstilts import paths
+from xstilts.study import Study
+
+
+def test_splits(target: str) -> tuple[str, ...]:
+    """Splits of a test preparation: BUCC's threshold is chosen on dev pools, which no training reads."""
+    return ("dev", "test") if target == "bucc2018" else ("test",)
+
+
+class Outputs:
+    """Files of every job of one study. Templates keep their wildcards as far as a rule needs them."""
+
+    def __init__(self, study: Study):
+        self.study = study
+        self.config = study.config
+        self.tasks = study.catalog.tasks
+
+    def local_files(self, spec: dict) -> list[str]:
+        """Files of the user's data folder that a prepare job reads (inputs that Snakemake checks and hashes)."""
+        if spec["source"] == "licensed":
+            path = Path(self.config["licensed"]["ccgbank"])
+            return sorted(str(file) for file in path.rglob("*") if file.is_file()) if path.is_dir() else [str(path)]
+        if spec["source"] != "local":
+            return []
+        files = []
+        for part in spec["parts"]:
+            for language in spec["languages"]:
+                code = (part.get("codes") or {}).get(language, language)
+                for split in spec["splits"]:
+                    name = part["splits"].get(split)
+                    if name is None:
+                        continue
+                    name = name["from"] if isinstance(name, dict) else name
+                    sides = ("_source", "_target", "_gold") if spec["options"].get("mining") == "margin" else ("",)
+                    files += [
+                        Path(self.config["data_root"], part["folder"], code, f"{name}{side}.jsonl") for side in sides
+                    ]
+        return sorted({str(path) for path in files})
+
+    def prepared_train(self, task: str) -> dict[str, str]:
+        """Named outputs of a training preparation: English training and development examples."""
+        return {split: paths.examples(task, "en", split) for split in ("train", "dev")}
+
+    def prepared_test(self, target: str) -> dict[str, str]:
+        """Named outputs of a test preparation: examples and gold of every language."""
+        kind, files = self.tasks[target].identity["kind"], {}
+        for language in self.study.languages(target):
+            for split in test_splits(target):
+                files[f"{split}_{language}"] = paths.examples(target, language, split)
+            files[f"gold_{language}"] = paths.gold(target, kind, language)
+        return files
+
+    def predictions(self, targets: list[str]) -> dict[str, str]:
+        """Named outputs of an evaluation: one prediction file a target and language."""
+        return {
+            f"{target}_{language}": paths.predictions(target, self.tasks[target].identity["kind"], language)
+            for target in targets
+            for language in self.study.languages(target)
+        }
+
+    def attack_files(self, attack_cell: tuple) -> dict[str, str]:
+        """Named outputs of one attack job (only {study} is left to fill): outcomes by target and language."""
+        attack, model, intermediate, seed = attack_cell
+        return {
+            f"{target}_{language}": paths.fill(
+                paths.attack_rows(target, language),
+                study="{study}",
+                attack=attack,
+                model=model,
+                intermediate=intermediate,
+                seed=seed,
+            )
+            for target in self.study.attack_cells[attack_cell]["targets"]
+            for language in self.study.languages(target)
+        }
+
+    def cell_folder(self, cell: tuple) -> str:
+        """`<model>/<intermediate>/s<seed>`, the folder of a cell inside encoders/, targets/ and predictions/."""
+        model, intermediate, seed = cell
+        return f"{model}/{intermediate}/s{seed}"
+
+    def attack_cost(self, attack_cell: tuple) -> str:
+        """The timings of one attack job (only {study} is left to fill)."""
+        attack, model, intermediate, seed = attack_cell
+        names = {"attack": attack, "model": model, "intermediate": intermediate, "seed": seed}
+        return paths.fill(paths.cost("attack"), study="{study}", **names)
