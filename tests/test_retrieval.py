@@ -19,7 +19,7 @@ class Sentences(FakeModel):
         super().__init__()
         self.blocks = blocks
 
-    def hidden_states(self, input_ids, attention_mask, **_):
+    def hidden_states(self, input_ids, attention_mask, blocks=None):
         assert not self.training
         states = self.encoder(input_ids)
         return [states * (1 + i) + i for i in range(self.blocks + 1)]
@@ -117,7 +117,7 @@ def test_pre_norm_models_are_read_through_their_final_norm_once():
             self.embeddings, self.encoder = self.encoder, torch.nn.Module()
             self.encoder.final_norm = torch.nn.LayerNorm(16, elementwise_affine=True)
 
-        def hidden_states(self, input_ids, attention_mask):
+        def hidden_states(self, input_ids, attention_mask, blocks=None):
             states = [self.embeddings(input_ids) * 100**i for i in range(7)]
             return [*states[:-1], self.encoder.final_norm(states[-1])]
 

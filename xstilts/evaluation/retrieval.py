@@ -71,7 +71,7 @@ class Embedder:
         return np.stack(rows)[[unique[text] for text in texts]]
 
     def _states(self, input_ids, mask):
-        states = self.model.hidden_states(input_ids, mask)
+        states = self.model.hidden_states(input_ids, mask, self.layer)
         read_already = self.norm is None or self.layer == len(states) - 1
         return states[self.layer] if read_already else self.norm(states[self.layer])
 

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xstilts.errors import UserError
+from xstilts.models.attention import attend
 
 MODEL_TYPES = ("bert", "roberta", "xlm-roberta")
 ACTIVATIONS = {"gelu": F.gelu, "gelu_new": lambda x: F.gelu(x, approximate="tanh"), "relu": F.relu}
@@ -93,7 +94,7 @@ class Block(nn.Module):
             for name in ("query", "key", "value")
         )
         dropout = self.attention_dropout.p if self.training else 0.0
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        mixed = attend(query, key, value, mask, dropout)
         mixed = mixed.transpose(1, 2).reshape(size, length, width)
         attention, output = self.attention["output"], self.output
         hidden = attention["LayerNorm"](hidden + self.dropout(attention["dense"](mixed)))
@@ -111,10 +112,10 @@ class Encoder(nn.Module):
             {"layer": nn.ModuleList(Block(config) for _ in range(config["num_hidden_layers"]))}
         )
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
-        """(B, T) ids and 0/1 mask -> list of (B, T, H): the embeddings' output, then each block's."""
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, blocks: int | None = None) -> list[Tensor]:
+        """(B, T) ids and 0/1 mask -> list of (B, T, H): the embeddings' output, then that of each of `blocks` (all)."""
         mask = attention_mask.bool()[:, None, None, :]
         states = [self.embeddings(input_ids)]
-        for block in self.encoder["layer"]:
+        for block in self.encoder["layer"][:blocks]:
             states.append(block(states[-1], mask))
         return states

@@ -47,13 +47,16 @@ class TaskModel(nn.Module):
         self.heads[task] = heads.initialise(head, seed, task).to(self.device).train(self.training)
         self.head_settings[task] = settings or {"kind": kind}
 
-    def hidden_states(self, input_ids: Tensor, attention_mask: Tensor) -> list[Tensor]:
+    def hidden_states(self, input_ids: Tensor, attention_mask: Tensor, blocks: int | None = None) -> list[Tensor]:
         """(B, T) ids and 0/1 mask -> list of (B, T, H) float tensors: index 0 the embeddings, i block i.
 
-        For a pre-norm model the last entry is after the final LayerNorm, the ones before it are not normalised.
+        With `blocks` the ones after it are not computed, where the encoder is our own. For a pre-norm model the last
+        entry is after the final LayerNorm, the ones before it are not normalised.
         """
+        if isinstance(self.encoder, Encoder):
+            return self.encoder(input_ids, attention_mask, blocks)
         output = self.encoder(input_ids=input_ids, attention_mask=attention_mask)
-        return output if isinstance(output, list) else [*output.hidden_states[:-1], output.last_hidden_state]
+        return [*output.hidden_states[:-1], output.last_hidden_state]
 
     def logits(self, task: str, batch: dict) -> Tensor:
         """Logits of `task` for a collated batch: pair (B, L), tagging (B, T, L), span_qa (B, T, 2), choice (B,)."""
