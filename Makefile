@@ -4,7 +4,7 @@ STUDY ?= config.yaml
 ARGS ?=
 LOCK ?= envs/cpu.txt
 BIN := .venv/bin
-READY := .venv/ready-$(shell cat $(LOCK) pyproject.toml | cksum | cut -d' ' -f1)
+READY := .venv/ready-$(shell cat envs/*.txt pyproject.toml | cksum | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run plan test lint bench clean
@@ -16,7 +16,7 @@ help: ## list the targets
 $(READY):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11: make PYTHON=python3.12 ..."; exit 1; }
 	@echo "setting up .venv from $(LOCK) (once, a few minutes)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r $(LOCK)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@rm -f .venv/ready-* && touch $@

@@ -2,7 +2,7 @@ import sys
 
 from snakemake.exceptions import WorkflowError
 
-from xstilts import paths, study as studies
+from xstilts import environment, paths, study as studies
 from xstilts.errors import UserError
 from xstilts.outputs import Outputs
 from xstilts.specs import Specs, text
@@ -11,7 +11,7 @@ try:
     STUDY = studies.load(
         config, str((workflow.overwrite_configfiles or ["config.yaml"])[-1])
     )
-    studies.prepare_environment(STUDY.config)
+    environment.prepare(STUDY.config)
 except UserError as error:
     raise WorkflowError(str(error)) from None
 

@@ -412,7 +412,7 @@ def test_a_hub_that_cannot_be_reached_points_to_local_data(tmp_path, monkeypatch
         raise ConnectionError("offline mode is enabled")
 
     monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
-    with pytest.raises(UserError, match=r"ConnectionError: offline mode.*xstilts fetch"):
+    with pytest.raises(UserError, match=r"ConnectionError: offline mode.*source `local`"):
         run(tmp_path, spec("xnli", "pair", HUB_PART, {"test": None}, labels=NLI, source="hub"))
 
 

@@ -10,7 +10,7 @@ import pytest
 from xstilts import identity
 from xstilts.identity import ROOT
 
-PLANNING = {"catalog", "study", "paths", "identity", "specs", "outputs", "errors", "files"}
+PLANNING = {"catalog", "study", "paths", "identity", "specs", "outputs", "environment", "errors", "files"}
 HEAVY = {"torch", "transformers", "pandas", "scipy", "sklearn", "datasets", "matplotlib", "numpy"}
 
 
@@ -52,7 +52,7 @@ def tops(names: set[str]) -> set[str]:
     return {name.split(".")[0] for name in names}
 
 
-@pytest.mark.parametrize("module", ["catalog", "study", "paths", "identity", "specs", "outputs"])
+@pytest.mark.parametrize("module", ["catalog", "study", "paths", "identity", "specs", "outputs", "environment"])
 def test_planning_modules_import_only_each_other_and_small_libraries(module):
     for path in closure(ROOT / "xstilts" / f"{module}.py"):
         assert path.stem in PLANNING or path.name == "__init__.py", path

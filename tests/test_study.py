@@ -1,10 +1,14 @@
 """Studies: what a config asks for, and one clear error for what it cannot."""
 
 import copy
+import functools
+import tempfile
+from pathlib import Path
 
 import pytest
 import yaml
 
+from xstilts import catalog as catalogs
 from xstilts import study as studies
 from xstilts.check import check, load_file
 from xstilts.errors import UserError
@@ -19,11 +23,20 @@ def config(name="config.yaml", **changes):
 
 
 def load(name):
-    """Studies on local data are planned against an existing folder."""
+    """Studies on local data are planned against a folder that has every task's folder."""
     value = config(name)
     if "local" in value["sources"] and value.get("data_root", 0) is None:
-        value["data_root"] = str(ROOT)
+        value["data_root"] = str(local_folder())
     return studies.load(value, name)
+
+
+@functools.cache
+def local_folder() -> Path:
+    root = Path(tempfile.mkdtemp())
+    for task in catalogs.load().tasks.values():
+        for part in task.sources.get("local", []):
+            (root / part["folder"]).mkdir(exist_ok=True)
+    return root
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -73,7 +86,13 @@ def test_paper_lists_what_is_unpinned_and_drops_what_is_unlicensed():
         ({"data_root": "/no/such/folder"}, ["data_root", "/no/such/folder", "existing folder"]),
         ({"grid": []}, ["grid"]),
         ({"training": {"precision": "fp8"}}, ["precision", "fp8", "bf16"]),
-        ({"training": {"preset": "demos"}}, ["preset", "demos"]),
+        ({"training": {"preset": "demos"}}, ["config.yaml", "training.preset", "demos", "demo"]),
+        ({"training": {"preset": "demo", "overrides": {"xnli": {}}}}, ["overrides", "xnli", "trained as mnli"]),
+        ({"training": {"preset": "demo", "overrides": {"mnli": {"lr": 1}}}}, ["overrides", "lr", "learning_rate"]),
+        ({"languages": ["en", "sw"]}, ["languages", "embedded", "sw"]),
+        ({"mixtures": {"mix9": {"tasks": "all", "sampling": "capped"}}}, ["mixtures.mix9.cap", "needs it"]),
+        ({"attacks": [{"attacks": ["charswap"], "seeds": [7], "examples": 2}]}, ["attacks[0].seeds", "7"]),
+        ({"sources": ["local"], "data_root": None}, ["config.yaml", "sources", "data_root"]),
     ],
 )
 def test_a_wrong_config_is_one_error_that_names_key_value_and_what_is_allowed(change, words):

@@ -20,6 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     pin.add_argument("names", nargs="*", help="only these tasks or models")
     check = commands.add_parser("check", help="check a study: what it needs, what is missing")
     check.add_argument("study")
+    check.add_argument(
+        "--config", nargs="*", default=[], metavar="KEY=VALUE", help="as snakemake's, e.g. data_root=..."
+    )
     score = commands.add_parser("score", help="official XTREME scores of a submission folder", add_help=False)
     attack = commands.add_parser("attack", help="attack one trained model on one file", add_help=False)
     export = commands.add_parser("export", help="write a complete Hugging Face folder of a checkpoint")
@@ -63,7 +66,7 @@ def _pin(arguments, rest):
 def _check(arguments, rest):
     from xstilts.check import check
 
-    print(check(arguments.study))
+    print(check(arguments.study, dict(one.split("=", 1) for one in arguments.config)))
 
 
 def _score(arguments, rest):

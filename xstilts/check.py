@@ -13,20 +13,23 @@ from xstilts.outputs import Outputs
 from xstilts.specs import Specs
 
 
-def load_file(path: str | Path, root: Path = ROOT) -> studies.Study:
-    """Read and check a study file. Raises UserError for a missing file, broken YAML or a wrong entry."""
+def load_file(path: str | Path, changes: dict | None = None, root: Path = ROOT) -> studies.Study:
+    """Read and check a study file, with `changes` to its top-level keys (as Snakemake's --config).
+
+    Raises UserError for a missing file, broken YAML or a wrong entry.
+    """
     try:
         config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}. Allowed: config.yaml, a file of studies/, or your own.") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {error}") from error
-    return studies.load(config, str(path), root)
+    return studies.load({**config, **(changes or {})} if isinstance(config, dict) else config, str(path), root)
 
 
-def check(path: str | Path, root: Path = ROOT) -> str:
+def check(path: str | Path, changes: dict | None = None, root: Path = ROOT) -> str:
     """A page of text: size of the grid, trainings, sources and licences, and everything that stands in the way."""
-    study = load_file(path, root)
+    study = load_file(path, changes, root)
     jobs, files = Specs(study), Outputs(study)
     trainings = sum(len(study.training_tasks(targets)) for targets in study.cells.values())
     intermediates = sum(1 for _, name, _ in study.cells if name != studies.NONE)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -30,12 +31,12 @@ def run(study: str, arguments: list[str], root: Path = ROOT) -> int:
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [plugins, environment.get("PYTHONPATH")]))
     # the user's arguments come first: an option that takes several values would swallow a target after it
     snakemake = [sys.executable, "-m", "snakemake", *arguments, "--configfile", study]
-    with only_one_run(root):
+    with only_one_run(root) as lock:
         if any((root / ".snakemake" / "locks").glob("*")):
             # ours is the only run: what locks there are belong to one that was killed
             subprocess.run([*snakemake, "--unlock"], cwd=root, env=environment, capture_output=True, check=False)
         start = time.monotonic()
-        status = _wait([*snakemake, "--logger", "xstilts"], root, environment)
+        status = _wait([*snakemake, "--logger", "xstilts"], root, environment, lock)
     if status == 0 and not {"-n", "--dry-run", "--dryrun", "--lint", "--summary"} & set(arguments):
         name = yaml.safe_load(Path(root, study).read_text(encoding="utf-8")).get("study")
         report = Path(paths.fill(paths.REPORT, study=name))
@@ -49,9 +50,10 @@ def run(study: str, arguments: list[str], root: Path = ROOT) -> int:
     return status
 
 
-def _wait(command: list[str], root: Path, environment: dict) -> int:
-    """Run a command; on Ctrl-C (which reaches it too) wait until it has cleaned up."""
-    process = subprocess.Popen(command, cwd=root, env=environment)
+def _wait(command: list[str], root: Path, environment: dict, lock: int) -> int:
+    """Run a command that holds the lock too and wait for its clean-up; Ctrl-C reaches it, SIGTERM is passed on."""
+    process = subprocess.Popen(command, cwd=root, env=environment, pass_fds=(lock,))
+    signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
     while True:
         try:
             return process.wait()
@@ -60,8 +62,8 @@ def _wait(command: list[str], root: Path, environment: dict) -> int:
 
 
 @contextmanager
-def only_one_run(root: Path) -> Iterator[None]:
-    """Hold work/run.lock; the kernel drops it when the process dies, however it dies."""
+def only_one_run(root: Path) -> Iterator[int]:
+    """Hold work/run.lock and yield its descriptor: the lock lasts until every process that inherited it is dead."""
     path = root / "work" / "run.lock"
     path.parent.mkdir(exist_ok=True)
     with open(path, "a+", encoding="utf-8") as handle:
@@ -75,4 +77,4 @@ def only_one_run(root: Path) -> Iterator[None]:
         handle.truncate(0)
         handle.write(str(os.getpid()))
         handle.flush()
-        yield
+        yield handle.fileno()

@@ -78,6 +78,8 @@ def pull(root: Path = ROOT) -> str:
 def status(root: Path = ROOT) -> str:
     """What the store holds, and how it stands to the pointer and the remote."""
     size, files = _size(root)
+    if not (root / POINTER).is_file():
+        raise UserError(f"{POINTER} is missing. Next: git checkout {POINTER}")
     known = {row["relpath"] for row in _listing(root, (root / POINTER).read_text(encoding="utf-8"), missing_ok=True)}
     here = {path.name for path in _files(root)}
     lines = [f"data/: {files} files, {size}", f"{POINTER}: {len(known)} files"]
@@ -98,9 +100,11 @@ def drop(outputs: list[str], root: Path = ROOT) -> str:
     for output in outputs:
         path = Path(output) if Path(output).is_absolute() else root / output
         store = (root / "data").resolve()
-        if not path.is_symlink() or Path(os.path.realpath(path)).parent != store:
+        # one level only: with DVC's symbolic links an entry points on into DVC's cache
+        entry = path.parent / os.readlink(path) if path.is_symlink() else path
+        if entry.parent.resolve() != store:
             raise UserError(f"{output}: is no link into the artifact store data/. Nothing was dropped.")
-        hashes.add(Path(os.path.realpath(path)).name.split("_")[0].split(".")[0])
+        hashes.add(entry.name.split("_")[0].split(".")[0])
     dropped = [path for path in _files(root) if path.name.split("_")[0].split(".")[0] in hashes]
     for path in dropped:
         path.unlink()

@@ -6,12 +6,22 @@ what its identity does not name. Nothing here that cannot change a result: no pa
 
 from __future__ import annotations
 
-from xstilts.identity import canonical, stage_code
+import functools
+from pathlib import Path
+
+from xstilts import catalog as catalogs
+from xstilts.identity import canonical, source_digest, stage_code
 from xstilts.outputs import test_splits
 from xstilts.study import NONE, RETRIEVAL, Study
 
 # hyper-parameters that an evaluation needs; the others shape training only
 INFERENCE_KEYS = ("max_length", "doc_stride", "max_query_length", "max_answer_length", "n_best", "labelled_piece")
+
+
+@functools.cache
+def _lexicon(path: Path) -> tuple[str, object]:
+    """(digest, grammar) of a lexicon; its grammar may be the code of another lexicon."""
+    return source_digest(path)[:16], catalogs.read_yaml(path).get("grammar")
 
 
 class Specs:
@@ -36,10 +46,11 @@ class Specs:
     def _prepare(self, task: str, languages: list[str], splits: dict) -> dict:
         entry = self.tasks[task].identity
         source, parts = self.study.source(task)
-        code = stage_code("prepare") + ("+" + stage_code("embedded") if source == "embedded" else "")
+        embedded = source == "embedded"
         return {
             "stage": "prepare",
-            "code": code,
+            "code": stage_code("prepare") + ("+" + stage_code("embedded") if embedded else ""),
+            **({"lexicons": self._lexicons(languages)} if embedded else {}),
             "task": task,
             "version": entry["version"],
             "kind": entry["kind"],
@@ -51,6 +62,17 @@ class Specs:
             "parts": [self._pinned(part) for part in parts],
             "seed": self.config["data"]["seed"],
         }
+
+    def _lexicons(self, languages: list[str]) -> dict[str, str]:
+        """Digests of the lexicons that generated data of `languages` depend on: theirs, English, shared grammars."""
+        folder, found, queue = self.study.catalog.root / "catalog" / "lexicons", {}, ["en", *languages]
+        while queue:
+            code = queue.pop()
+            path = folder / f"{code}.yaml"
+            if code not in found and path.is_file():
+                found[code], grammar = _lexicon(path)
+                queue += [grammar] if isinstance(grammar, str) else []
+        return found
 
     def _pinned(self, part: dict) -> dict:
         """A source part with its pinned revision in place of what only documents it."""
@@ -210,6 +232,8 @@ class Specs:
                 for (attack, model, intermediate, seed), cell in study.attack_cells.items()
             ],
             "sources": {task: study.source(task)[0] for task in study.data_tasks()},
+            # what structural claims are checked against
+            "catalog": {name: entry.identity for name, entry in self.tasks.items()},
             "revisions": {
                 "data": {
                     task: [part.get("revision") for part in map(self._pinned, study.source(task)[1])]

@@ -7,8 +7,6 @@ cell = model x intermediate x seed, with the targets it is evaluated on. Everyth
 from __future__ import annotations
 
 import difflib
-import os
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,9 +66,9 @@ class Study:
 
     @property
     def demonstration(self) -> bool:
-        """True where any data is generated or a cap cuts a set short: then no number is evidence."""
+        """True where data is generated or cut short, or training lasts a demo's few steps: then nothing is evidence."""
         capped = any(self.config["data"][split] is not None for split in ("train", "dev", "test"))
-        return capped or "embedded" in self.config["sources"]
+        return capped or "embedded" in self.config["sources"] or self.config["training"]["preset"] == "demo"
 
     def languages(self, target: str) -> list[str]:
         """The study's languages of one target, in the task's own order."""
@@ -97,15 +95,21 @@ class Study:
 
     def source(self, task: str) -> tuple[str, list[dict]]:
         """(name, parts) of the first source in the study's order that the task has and that can be used here."""
-        return self.catalog.task_source(task, self._usable_sources())
+        usable = [name for name in self.config["sources"] if self._usable(name, task)]
+        try:
+            return self.catalog.task_source(task, usable)
+        except UserError as error:
+            raise UserError(
+                f"{self.file}: sources: {self.config['sources']} (data_root: {self.config['data_root']}): {error}"
+            ) from None
 
-    def _usable_sources(self) -> list[str]:
-        unusable = set()
-        if not self.config["data_root"]:
-            unusable.add("local")
-        if not any(self.config["licensed"].values()):
-            unusable.add("licensed")
-        return [name for name in self.config["sources"] if name not in unusable]
+    def _usable(self, source: str, task: str) -> bool:
+        """Whether a source can be used for a task: `local` needs the task's folders, `licensed` a path."""
+        if source == "local":
+            root = self.config["data_root"]
+            parts = self.catalog.tasks[task].sources.get("local", [])
+            return bool(root) and all(Path(root, part["folder"]).is_dir() for part in parts)
+        return source != "licensed" or any(self.config["licensed"].values())
 
     def unpinned(self) -> list[str]:
         """Hub ids (data sets and models) that the study needs and catalog/revisions.lock does not pin."""
@@ -147,45 +151,14 @@ def load(config: dict, file: str, root: Path = ROOT) -> Study:
         raise UserError(f"{file}: grid: no cell is left to compute. " + " ".join(study.notices))
     for index, block in enumerate(config["attacks"]):
         _add_attacks(study, f"attacks[{index}]", block)
+    _check_training(study)
     for target in study.targets:
-        study.source(target)
+        _check_source_languages(study, target)
         if not study.languages(target):
             raise _error(
                 study, "languages", config["languages"], ", ".join(catalog.task_languages(target)) + f" ({target})"
             )
     return study
-
-
-def prepare_environment(config: dict, root: Path = ROOT) -> None:
-    """What jobs inherit: the artifact store as Snakemake's cache, this interpreter first on PATH, the user's folders.
-
-    Paths of data go by the environment and not by the shell line, whose text enters the hash of a cached rule. The
-    store must exist and be writable before any job: Snakemake 9.27.1 deletes finished outputs when it cannot store
-    them (measured).
-    """
-    store = root / "data"
-    try:
-        store.mkdir(exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{store}: the artifact store cannot be made ({error.strerror})") from error
-    if not os.access(store, os.W_OK | os.X_OK):
-        raise UserError(f"{store}: the artifact store is not writable. Try: chmod u+rwx data")
-    os.environ["SNAKEMAKE_OUTPUT_CACHE"] = str(store)
-    _drop_dangling_links(root / "results" / config["study"])
-    os.environ["XSTILTS_DATA_ROOT"] = config["data_root"] or ""
-    os.environ["XSTILTS_LICENSED"] = config["licensed"]["ccgbank"] or ""
-    folder = str(Path(sys.executable).parent)
-    if os.environ.get("PATH", "").split(os.pathsep)[0] != folder:
-        os.environ["PATH"] = folder + os.pathsep + os.environ.get("PATH", "")
-
-
-def _drop_dangling_links(results: Path) -> None:
-    """Delete links to store entries that are gone: Snakemake takes a dangling link for a finished output (measured)."""
-    for folder in ("examples", "gold", "models", "encoders", "targets"):
-        for path in (results / folder).rglob("*"):
-            if path.is_symlink() and not path.exists():
-                print(f"note: {path} pointed to a missing entry of data/; it is made again", file=sys.stderr)
-                path.unlink()
 
 
 # ---- checks
@@ -194,7 +167,7 @@ def _unique(items) -> list:
 
 
 def _error(study: Study, key: str, value, allowed) -> UserError:
-    names = list(allowed) if not isinstance(allowed, str) else []
+    names = [str(name) for name in allowed] if not isinstance(allowed, str) else []
     close = difflib.get_close_matches(str(value), names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     listed = allowed if isinstance(allowed, str) else ", ".join(names)
@@ -220,10 +193,41 @@ def _check_languages(study: Study) -> None:
             _known(study, f"target_languages.{target}", codes, catalog.task_languages(target))
 
 
+def _check_training(study: Study) -> None:
+    """Presets exist for every task that is trained, and overrides name such a task."""
+    training, trained = study.config["training"], study.trained_tasks()
+    for task in training["overrides"]:
+        if task not in trained:
+            via = study.catalog.tasks[task].identity["training_task"] if task in study.catalog.tasks else None
+            hint = f" ({task} is trained as {via})" if via else ""
+            raise _error(study, "training.overrides", task, ", ".join(trained) + hint)
+    for task in trained:
+        try:
+            study.catalog.preset(task, training["preset"], training["overrides"].get(task, {}))
+        except UserError as error:
+            raise UserError(f"{study.file}: training.preset: {error}") from None
+
+
+def _check_source_languages(study: Study, target: str) -> None:
+    """The chosen source has each language asked for: a lexicon for generated data, a part for the others."""
+    source, parts = study.source(target)
+    lexicons = {path.stem for path in (study.catalog.root / "catalog" / "lexicons").glob("*.yaml")}
+    for code in study.languages(target):
+        listed = [part["languages"] for part in parts if part.get("languages")]
+        known = lexicons if source == "embedded" else {name for names in listed for name in names}
+        if (source == "embedded" or listed) and code not in known:
+            names = sorted(known & set(study.catalog.task_languages(target)))
+            key = "target_languages" if target in study.config["target_languages"] else "languages"
+            raise _error(study, f"{key} (source {source} of {target})", code, names)
+
+
 def _add_mixture(study: Study, name: str, mixture: dict) -> None:
     catalog = study.catalog
     if name == NONE or name in catalog.tasks:
         raise _error(study, f"mixtures.{name}", name, "any name that is neither `none` nor a task of the catalog")
+    need = {"capped": "cap", "temperature": "temperature"}.get(mixture["sampling"])
+    if need and mixture.get(need) is None:
+        raise _error(study, f"mixtures.{name}.{need}", None, f"a number: sampling {mixture['sampling']} needs it")
     tasks = list(catalog.intermediates) if mixture["tasks"] == "all" else mixture["tasks"]
     _known(study, f"mixtures.{name}.tasks", tasks, catalog.intermediates)
     missing = [task for task in tasks if not _available(study, task)]
@@ -268,6 +272,7 @@ def _add_attacks(study: Study, key: str, block: dict) -> None:
     asked = [study.renamed.get(name, name) for name in block.get("intermediates") or []]
     _known(study, f"{key}.intermediates", asked, study.intermediates)
     _known(study, f"{key}.targets", block.get("targets") or [], study.targets)
+    _known(study, f"{key}.seeds", block.get("seeds") or [], study.seeds)
     for attack in block["attacks"]:
         for (model, intermediate, seed), targets in study.cells.items():
             if block.get("models") and model not in block["models"]:

@@ -2,7 +2,7 @@
 
 A verdict is `holds`, `fails`, `undecided` or `not run`. Measurable claims are about XLM-R large on XTREME: a study of
 generated or capped data, or of another encoder, can show a value but no verdict on them. Claims about the structure
-of the experiment are read off the catalog and the study, whatever the data.
+of the experiment are read off the catalog and the study; in a demonstration they are `undecided` at most.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ def rows(entries: list[dict], context: Context) -> list[dict]:
         elif number in STRUCTURAL:
             value, holds, why = STRUCTURAL[number](context)
             verdict = "holds" if holds else "not run" if number in ABOUT_THE_STUDY else "fails"
+            if holds and context.spec["demonstration"]:
+                verdict, why = "undecided", f"{why}; but this study is a demonstration and decides nothing"
             result.append({**about, "value": value, "verdict": verdict, "why": why})
         else:
             why = "a statement about the literature of 2020: no run of this workflow can check it"
@@ -140,13 +142,14 @@ def _mixture(context: Context, entry: dict):
     name = max(gains, key=lambda one: len(tasks[one]))
     singles = [context.gain(one, context.spec["targets"]) for one in context.singles()]
     singles = [gain for gain in singles if gain is not None]
-    best = max((float(gain[0]) for gain in singles), default=None)
+    single = max(singles, key=lambda gain: float(gain[0]), default=None)
     why = f"{name} ({len(tasks[name])} tasks) on {context.model}"
-    why += "" if best is None else f"; best single task {best:+.1f}"
+    why += "" if single is None else f"; best single task {single[0]:+.1f}"
     if not set(tasks[name]) >= set(NINE) or len(context.spec["targets"]) < 9:
         return gains[name], "undecided", why + "; not all nine tasks and targets"
     verdict = _size_verdict(gains[name], _published(entry))
-    return gains[name], "fails" if best is not None and best > float(gains[name][0]) else verdict, why
+    better = "holds" if single is None else _sign_verdict(gains[name] - single)
+    return gains[name], "fails" if "fails" in (verdict, better) else verdict if better == "holds" else "undecided", why
 
 
 def _retrieval(context: Context, entry: dict):

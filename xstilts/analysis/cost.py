@@ -20,9 +20,11 @@ def rows(spec: dict, results: Path) -> list[dict]:
     for (model, intermediate, seed, task), record in training_records(spec, results).items():
         found.append({**record, "stage": "target", "model": model, "intermediate": intermediate, "seed": seed,
                       "target": task})  # fmt: skip
+    cells = {(cell["model"], cell["intermediate"], cell["seed"]) for cell in spec["cells"]}
     for path in sorted((results / "cost").rglob("*.json")):
         record = read_json(path)
-        if record.get("stage") not in ("intermediate", "target"):
+        # a cell that left the study may have left its files behind
+        if tuple(record.get(key) for key in ("model", "intermediate", "seed")) in cells:
             found.append(record)
     place = {stage: number for number, stage in enumerate(STAGES)}
     found.sort(key=lambda row: place.get(row.get("stage"), len(STAGES)))

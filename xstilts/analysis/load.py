@@ -46,7 +46,9 @@ def load_cells(spec: dict, results: Path) -> Cells:
                     cells.missing.append({**names, "target": target, "language": language, "file": file})
                     continue
                 if (target, language) not in cells.fingerprints:
-                    cells.fingerprints[target, language] = fingerprint(gold.read_bytes())
+                    texts = inside(results, paths.examples(target, language, "test"))
+                    content = texts.read_bytes() if texts.is_file() else b""
+                    cells.fingerprints[target, language] = fingerprint(content + gold.read_bytes())
                 cells.metrics[*names.values(), target, language] = statistics(spec, target, language, gold, predicted)
     return cells
 
@@ -59,7 +61,7 @@ def statistics(spec: dict, target: str, language: str, gold: Path, predicted: Pa
 
 
 def fingerprint(content: bytes) -> str:
-    """First 12 hex digits of the SHA-256 of a gold file: which test data a score was taken on."""
+    """First 12 hex digits of the SHA-256 of test examples and gold: which data a score was taken on."""
     return hashlib.sha256(content).hexdigest()[:12]
 
 

@@ -23,7 +23,8 @@ def analyse(spec: dict, results: Path, catalog: catalogs.Catalog | None = None) 
     attacked, _ = robustness.load(spec, results)
     outcomes = robustness.Outcomes(spec, attacked)
     catalog = catalog or catalogs.load()
-    context = claims.Context(spec, estimates, choice, {name: task.identity for name, task in catalog.tasks.items()})
+    tasks = spec.get("catalog") or {name: task.identity for name, task in catalog.tasks.items()}
+    context = claims.Context(spec, estimates, choice, tasks)
     rows = {
         "scores": scores.rows(spec, cells, records),
         "baselines": baselines.rows(shallow, spec),

@@ -39,7 +39,7 @@ def _text(column: str, value) -> str:
     if value is None:
         return ""
     if isinstance(value, float) and column in ("p", "p_holm"):
-        return f"{value:.2e}" if value < 0.001 else f"{value:.4f}"
+        return f"{max(value, 1e-300):.2e}" if value < 0.001 else f"{value:.4f}"
     if isinstance(value, float):
         text = f"{value:.{DIGITS.get(column, 2)}f}"
         return text.removeprefix("-") if float(text) == 0 else text

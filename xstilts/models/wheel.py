@@ -9,8 +9,11 @@ difference of an output to float32 storage is 5e-5.
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -64,8 +67,13 @@ def download(source: dict, cache: Path) -> Path:
     shown = "python " + " ".join(command[1:])
     if not sorted(cache.glob(pattern)):
         cache.mkdir(parents=True, exist_ok=True)
+        # into a folder of this process, then renamed: a killed or a parallel download leaves nothing half-written
+        private = Path(tempfile.mkdtemp(dir=cache, prefix="download-"))
         print(f"downloading {package}=={version} into {cache}", file=sys.stderr, flush=True)
-        result = subprocess.run(command, capture_output=True, text=True)
+        result = subprocess.run([*command[:-2], str(private), command[-1]], capture_output=True, text=True)
+        for file in private.glob(pattern):
+            os.replace(file, cache / file.name)
+        shutil.rmtree(private, ignore_errors=True)
         if result.returncode != 0 or not sorted(cache.glob(pattern)):
             reason = result.stderr.strip().splitlines()[-1:] or ["pip left no wheel"]
             raise UserError(

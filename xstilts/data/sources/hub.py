@@ -37,8 +37,8 @@ def read(request: Request) -> Iterator[tuple[str, dict]]:
         shown = " ".join(f"{key}={value}" for key, value in arguments.items())
         raise UserError(
             f"{request.task}: {name} {shown} could not be read from the hub: {type(error).__name__}: "
-            f"{str(error).strip()[:200]}. On a machine without network, fill a folder elsewhere with "
-            "`python -m xstilts fetch STUDY --to DIR` and use source `local`"
+            f"{str(error).strip()[:200]}. On a machine without network, use source `local` with a "
+            "folder in the layout of docs/data.md"
         ) from error
     where = f"{name} {arguments.get('name', '')} {request.split} row"
     for number, row in enumerate(table):

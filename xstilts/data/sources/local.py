@@ -27,8 +27,8 @@ def read(request: Request) -> Iterator[tuple[str, dict]]:
 def _rows(request: Request, path: Path) -> Iterator[tuple[str, dict]]:
     if not path.is_file():
         raise UserError(
-            f"{path}: no such file (task {request.task}, language {request.language}). Put it there (docs/data.md), "
-            "fill the folder with `python -m xstilts fetch STUDY --to DIR`, or leave the language out of the study"
+            f"{path}: no such file (task {request.task}, language {request.language}). Put it there (the layout "
+            "is in docs/data.md) or leave the language out of the study"
         )
     for number, row in enumerate(files.read_jsonl(path), 1):
         if not isinstance(row, dict):
