@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
 from xstilts.errors import UserError
 
@@ -27,7 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     attack = commands.add_parser("attack", help="attack one trained model on one file", add_help=False)
     export = commands.add_parser("export", help="write a complete Hugging Face folder of a checkpoint")
     export.add_argument("checkpoint", help="folder of an encoder or a target checkpoint")
-    export.add_argument("--model", required=True, help="folder of its base model (results/<study>/models/<model>)")
+    export.add_argument("--model", help="folder of its base model (default: the one in models/ beside it)")
     export.add_argument("--out", required=True)
     share = commands.add_parser("share", help="share the artifact store: push, pull, status, drop")
     share.add_argument("action", choices=["push", "pull", "status", "drop"])
@@ -82,9 +83,16 @@ def _attack(arguments, rest):
 
 
 def _export(arguments, rest):
+    from xstilts.files import read_json
     from xstilts.models.export import export
 
-    export(arguments.checkpoint, arguments.model, arguments.out)
+    checkpoint = Path(arguments.checkpoint)
+    parent = read_json(checkpoint / "config.json")["parent"]["model"]
+    beside = [folder / "models" / parent for folder in checkpoint.absolute().parents]
+    model = arguments.model or next((folder for folder in beside if folder.is_dir()), None)
+    if model is None:
+        raise UserError(f"{checkpoint}: its base model {parent} lies in no models/ folder above it: give --model DIR")
+    export(checkpoint, model, arguments.out)
 
 
 def _share(arguments, rest):
