@@ -198,6 +198,36 @@ def test_a_store_entry_with_a_file_missing_is_made_again_and_the_others_kept(pro
     assert len(again) == 1 and "pawsx" in str(again[0])
 
 
+def command(root: Path, *arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "xstilts", *arguments], cwd=root, capture_output=True, text=True, check=False
+    )
+
+
+@pytest.mark.slow
+def test_the_score_command_gives_the_scores_of_the_tables(project, tmp_path):
+    cell = "results/tiny/predictions/tiny/none/s1"
+    result = command(
+        project, "score", cell, "--gold", "results/tiny/gold", "--json", str(tmp_path / "s.json"), "--partial"
+    )
+    assert result.returncode == 0, result.stderr
+    official = json.loads((tmp_path / "s.json").read_text())
+    scores = pandas.read_csv(results(project) / "scores.csv").query(
+        "intermediate == 'none' and language in ['en', 'de']"
+    )
+    assert len(scores) > 15
+    for row in scores.itertuples():
+        assert official[row.target][row.metric][row.language] == pytest.approx(row.value, abs=0.006)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_exported_as_a_whole_folder(project, tmp_path):
+    result = command(project, "export", "results/tiny/targets/tiny/mix2/s1/mnli", "--out", str(tmp_path / "out"))
+    assert result.returncode == 0, result.stderr
+    files = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json"} <= files
+
+
 @pytest.mark.slow
 def test_outputs_are_replaced_not_written_through_into_the_store(project):
     """Measured before: writing through an output link destroyed the stored entry."""

@@ -92,7 +92,7 @@ def _export(arguments, rest):
     model = arguments.model or next((folder for folder in beside if folder.is_dir()), None)
     if model is None:
         raise UserError(f"{checkpoint}: its base model {parent} lies in no models/ folder above it: give --model DIR")
-    export(checkpoint, model, arguments.out)
+    export(checkpoint, model, Path(arguments.out))
 
 
 def _share(arguments, rest):

@@ -43,7 +43,8 @@ def check(path: str | Path, changes: dict | None = None, root: Path = ROOT) -> s
     missing = []
     for task in study.data_tasks():
         source, parts = study.source(task)
-        licence = study.catalog.tasks[task].documentation.get("licence", "not stated")
+        documented = study.catalog.tasks[task].documentation.get("licence", "not stated")
+        licence = "generated here, MIT" if source == "embedded" else documented
         ids = ", ".join(
             dict.fromkeys(
                 str(part.get("id") or part.get("folder") or part.get("generator") or source) for part in parts
