@@ -24,8 +24,8 @@ def main(argv: list[str] | None = None) -> int:
     check.add_argument(
         "--config", nargs="*", default=[], metavar="KEY=VALUE", help="as snakemake's, e.g. data_root=..."
     )
-    score = commands.add_parser("score", help="official XTREME scores of a submission folder", add_help=False)
-    attack = commands.add_parser("attack", help="attack one trained model on one file", add_help=False)
+    commands.add_parser("score", help="official XTREME scores of a submission folder", add_help=False)
+    commands.add_parser("attack", help="attack one trained model on one file", add_help=False)
     export = commands.add_parser("export", help="write a complete Hugging Face folder of a checkpoint")
     export.add_argument("checkpoint", help="folder of an encoder or a target checkpoint")
     export.add_argument("--model", help="folder of its base model (default: the one in models/ beside it)")
@@ -42,7 +42,6 @@ def main(argv: list[str] | None = None) -> int:
     arguments, rest = parser.parse_known_args(argv)
     if rest and arguments.command not in ("run", "score", "attack"):
         parser.error(f"unknown arguments: {' '.join(rest)}")
-    del score, attack
     try:
         return COMMANDS[arguments.command](arguments, rest) or 0
     except UserError as error:
@@ -98,11 +97,10 @@ def _export(arguments, rest):
 def _share(arguments, rest):
     from xstilts import share
 
-    print(
-        {"push": share.push, "pull": share.pull, "status": share.status}[arguments.action]()
-        if arguments.action != "drop"
-        else share.drop(arguments.outputs)
-    )
+    if arguments.action == "drop":
+        print(share.drop(arguments.outputs))
+    else:
+        print({"push": share.push, "pull": share.pull, "status": share.status}[arguments.action]())
 
 
 def _stages(arguments, rest):
