@@ -1,34 +1,33 @@
-"""One renderer for all languages: the patterns are data of the lexicon, nothing here knows a language."""
+"""One renderer for all languages: the patterns are data of the lexicon, nothing here knows a language.
+
+A grammar is made of ordered rules `[condition, pattern]`; the first whose condition holds of the features at hand is
+used. docs/grammar.md explains features, slots and patterns to those who write one.
+"""
 
 from __future__ import annotations
 
+import re
 from functools import cache
+from itertools import combinations
 from typing import NamedTuple
 
 from xstilts.embedded import lexicon as lexicons
 from xstilts.embedded.meaning import NP, Clause
+from xstilts.embedded.patterns import Patterns, Rules, Token, prefixed, split
+from xstilts.embedded.writing import Writer
 from xstilts.errors import UserError
 
-
-class Token(NamedTuple):
-    """A word of a sentence; `slot`: the template letter it came from; `entity`: "" | PER | LOC | ORG."""
-
-    text: str
-    upos: str
-    slot: str = ""
-    entity: str = ""
+CASES = {"S": "nom", "O": "acc", "I": "dat"}
+TEMPLATE = re.compile(r"(statement|fronted|who|what|where|when|whether)(_\d)?")
+CASE = re.compile(r"\b[SOI]\.(\w+)")
+CACHED = 200_000  # noun phrases remembered; forgotten all together, so memory stays bounded
 
 
-def _lookup(table: dict, *keys: str):
-    """Nested tables whose keys may list several values ("ma mi") or be "*"."""
-    for key in keys:
-        for names, value in table.items():
-            if key in names.split():
-                table = value
-                break
-        else:
-            table = table["*"]
-    return table
+class Phrase(NamedTuple):
+    """A rendered noun phrase and the features that others agree with."""
+
+    tokens: tuple[Token, ...]
+    features: frozenset[str]
 
 
 def _entity(tokens: list[Token], label: str) -> list[Token]:
@@ -39,183 +38,218 @@ def _entity(tokens: list[Token], label: str) -> list[Token]:
     return [token._replace(entity=label) if marks[0] <= i <= marks[-1] else token for i, token in enumerate(tokens)]
 
 
-class Grammar:
+class Grammar(Writer):
     """Renders meanings in one language."""
 
     def __init__(self, lexicon: lexicons.Lexicon):
         self.lexicon = lexicon
-        self.rules = lexicon.grammar
         self.words = lexicon.words
-        self.joiner = self.rules["joiner"]
-        self.tight_left = set(".,?!:;。，？！") | set(self.rules.get("no_space_before", ""))
-        self.tight_right = set(self.rules.get("no_space_after", ""))
-        self._patterns: dict[str, list] = {}
+        super().__init__(lexicon.grammar)
+        where = f"lexicon {lexicon.language}: grammar"
+        self.clauses = Rules(self.rules["clauses"], f"{where}: clauses")
+        self.noun_phrases = Rules(self.rules["noun_phrase"], f"{where}: noun_phrase")
+        self.persons = Rules(self.rules["person"], f"{where}: person")
+        self.relatives = Rules(self.rules["relative"], f"{where}: relative")
+        self.parts = {
+            letter: Rules(rules, f"{where}: parts: {letter}") for letter, rules in self.rules["parts"].items()
+        }
+        self.patterns = Patterns(lexicon.tokens)
+        self._phrases: dict[tuple, Phrase] = {}
 
-    def _parse(self, pattern: str) -> list[tuple[str, tuple, bool]]:
-        """[(kind, data, optional group?)]; kind: literal | slot. Parsed once a pattern."""
-        parsed = self._patterns.get(pattern)
-        if parsed is None:
-            parsed, group, number = [], 0, 0
-            for word in pattern.split():
-                if word.startswith("["):
-                    number += 1
-                    group, word = number, word[1:]
-                close = word.endswith("]")
-                word = word.rstrip("]")
-                if word[0].isascii() and word[0].isupper() and (len(word) == 1 or word[1] == "."):
-                    form, _, suffix = word[2:].partition("+")
-                    parsed.append(("slot", (word[0], form, suffix), group))
-                else:
-                    parsed.append(("literal", self.lexicon.tokens(word)[0], group))
-                group = 0 if close else group
-            self._patterns[pattern] = parsed
-        return parsed
+    def _word(self, category: str, key: str, form: str, path: str = "") -> list[Token]:
+        forms = self.words[category][key]
+        if form not in forms:
+            raise UserError(f"lexicon {self.lexicon.language}: {category}: {key}: no form {form!r} (has {list(forms)})")
+        return [Token(text, upos, path, "", key) for text, upos in forms[form]]
 
-    def _fill(self, pattern: str, slot: str, get) -> list[Token]:
-        """Expand a pattern; `get(letter, form, suffix)` gives tokens, [] for an empty slot."""
-        parts = [
-            (group, [Token(*data, slot)] if kind == "literal" else get(*data), kind)
-            for kind, data, group in self._parse(pattern)
-        ]
-        empty = {group for group, tokens, kind in parts if group and kind == "slot" and not tokens}
-        return [token for group, tokens, _ in parts if group not in empty or not group for token in tokens]
+    def features(self, category: str, key: str) -> frozenset[str]:
+        """What a word of the lexicon has beside its forms, e.g. gender: its `class`, or the grammar's default."""
+        return split(self.words[category][key].get("class", self.rules.get("default_class", "")))
 
-    def _word(self, category: str, key: str, form: str, suffix: str, slot: str) -> list[Token]:
-        tokens = [Token(text, upos, slot) for text, upos in self.words[category][key][form]]
-        if suffix:
-            tokens[-1] = tokens[-1]._replace(text=tokens[-1].text + suffix)
-        return tokens
+    # ------------------------------------------------------------ noun phrases
+    def noun_phrase(self, np: NP, case: str = "nom", context: frozenset[str] = frozenset()) -> Phrase:
+        """Tokens and features. `context`: features of the clause around it, where the lexicon asks for them."""
+        key = (np, case, context)
+        found = self._phrases.get(key)
+        if found is None:
+            if len(self._phrases) > CACHED:
+                self._phrases.clear()
+            found = self._phrases[key] = self._noun_phrase(np, case, context)
+        return found
 
-    def noun_phrase(self, np: NP, case: str, slot: str) -> tuple[list[Token], str, str]:
-        """Tokens, class for agreement and number (sg | pl)."""
+    def _noun_phrase(self, np: NP, case: str, context: frozenset[str]) -> Phrase:
         if np.kind == "and":
-            left, _, _ = self.noun_phrase(np.head, case, slot)
-            right, _, _ = self.noun_phrase(np.adj, case, slot)
-            link = [Token(*self.lexicon.tokens(self.rules["conjunction"])[0], slot)]
-            return left + link + right, "pl", "pl"
+            left, right = (self.noun_phrase(part, case, context) for part in (np.head, np.adj))
+            link = [Token(text, upos) for text, upos in self.lexicon.tokens(self.rules["conjunction"])]
+            shared = (left.features & right.features) - {"sg", "the", "person", "noun"}
+            features = shared | {"and", "pl"} | prefixed("1", left.features)
+            return Phrase((*left.tokens, *link, *right.tokens), features)
         if np.kind == "org":
-            forms = self.words["organisations"][np.head]
-            tokens = [Token(text, upos, slot) for text, upos in forms["nom"]]
-            return _entity(tokens, "ORG"), "org", "sg"
+            features = self._of_organisation(np.head) | {"org", "sg"}
+            form = case if case in self.words["organisations"][np.head] else "nom"
+            return Phrase(tuple(_entity(self._word("organisations", np.head, form), "ORG")), features)
         if np.kind == "person":
             gender = lexicons.concepts()["first_names"][np.head]
+            features = split(self.rules["names"][gender]) | {"person", "sg", gender}
 
-            def name(letter, form, suffix):
+            def name(letter, form):
                 if letter == "F":
-                    return self._word("first_names", np.head, form, suffix, slot)
-                return self._word("surnames", np.adj, form, suffix, slot) if np.adj else []
+                    return self._word("first_names", np.head, form)
+                return self._word("surnames", np.adj, form) if np.adj else []
 
-            tokens = self._fill(_lookup(self.rules["person"], case, gender), slot, name)
-            return _entity(tokens, "PER"), gender, "sg"
-        cls = self.words["nouns"][np.head].get("class", self.rules.get("default_class", "*"))
+            classes = [self.words["first_names"][np.head].get("class", "")]
+            classes += [self.words["surnames"][np.adj].get("class", "")] if np.adj else []
+            pattern = self.persons.find(features | {case} | context | split(" ".join(classes)))
+            return Phrase(tuple(_entity(self.patterns.fill(pattern, name), "PER")), features)
+        number = "pl" if np.det in self.rules["plural"] else "sg"
+        features = self.features("nouns", np.head) | {"noun", np.det, number}
 
-        def noun(letter, form, suffix):
+        def noun(letter, form):
             if letter == "N":
-                return self._word("nouns", np.head, form, suffix, slot)
-            return self._word("adjectives", np.adj, form, suffix, slot) if np.adj else []
+                return self._word("nouns", np.head, form)
+            if letter == "A":
+                return self._word("adjectives", np.adj, form) if np.adj else []
+            if letter == "R":
+                return self._relative(np.rel, features) if np.rel else []
+            return self._part(letter, features | {case} | context, noun)
 
-        tokens = self._fill(_lookup(self.rules["noun_phrase"][np.det], case, cls), slot, noun)
-        plural = np.det in self.rules["plural"]
-        return tokens, "pl" if plural else cls, "pl" if plural else "sg"
+        extra = ({"adj"} if np.adj else set()) | ({"rel"} if np.rel else set())
+        return Phrase(
+            tuple(self.patterns.fill(self.noun_phrases.find(features | context | {case} | extra), noun)), features
+        )
 
-    def place(self, place: str, slot: str = "P") -> list[Token]:
+    def _relative(self, clause: Clause, head: frozenset[str]) -> list[Token]:
+        def body(letter, form):
+            if letter == "K":
+                return _under("K", self._clause(clause, "statement", "rel", head))
+            return self._part(letter, head, body)
+
+        return _under("R", self.patterns.fill(self.relatives.find(head), body))
+
+    def _of_organisation(self, key: str) -> frozenset[str]:
+        return split(self.words["organisations"][key].get("class", self.rules["names"]["org"]))
+
+    def place(self, place: str) -> list[Token]:
         """The phrase of a place or, at work, of an organisation."""
         if place in self.words["organisations"]:
-            tokens = [Token(text, upos, slot) for text, upos in self.words["organisations"][place]["at"]]
-            return _entity(tokens, "ORG")
-        tokens = [Token(text, upos, slot) for text, upos in self.words["places"][place]["form"]]
-        return _entity(tokens, "LOC")
+            return _entity(self._word("organisations", place, "at"), "ORG")
+        return _entity(self._word("places", place, "form"), "LOC")
 
+    def time(self, time: str) -> list[Token]:
+        """The phrase of a time."""
+        return self._word("times", time, "form", "T")
+
+    # ------------------------------------------------------------ clauses
     def clause(self, clause: Clause, template: str = "statement") -> list[Token]:
-        """Tokens of a sentence. `template`: statement, fronted, or a question of the lexicon's `clauses`."""
-        return self.finish(self._raw(clause, template))
+        """Tokens of a sentence. `template`: statement, fronted (the time first), or a question: who, what, where,
+        when, whether and the variants that the lexicon's `clauses` know."""
+        question = template not in ("statement", "fronted")
+        end = self.lexicon.tokens(self.rules["end"]["question" if question else "statement"])
+        return self.finish(self._clause(clause, template, "main") + [Token(text, upos) for text, upos in end])
 
-    def _raw(self, clause: Clause, template: str) -> list[Token]:
-        rules = self.rules
-        det = clause.subj.det
-        if template in ("statement", "fronted"):
-            if det in rules.get("front_time", ()):
-                template = "fronted"
-            if clause.neg or det in rules.get("negative_concord", ()):
-                template = "negative_fronted" if template == "fronted" else "negative"
-            if not clause.time:
-                template = {"fronted": "statement", "negative_fronted": "negative"}.get(template, template)
-        pattern = rules["clauses"][clause.kind].get(template)
-        if pattern is None:
-            raise UserError(f"lexicon {self.lexicon.language}: clauses: {clause.kind}: no template {template!r}")
-        subject, cls, number = self.noun_phrase(clause.subj, "nom", "S")
+    def _clause(self, clause: Clause, template: str, mood: str, head: frozenset[str] | None = None) -> list[Token]:
+        """A clause without its end mark. `head`: features of the noun that a relative clause belongs to."""
+        subject = Phrase((), head) if head is not None else self.noun_phrase(clause.subj)
+        features = self._features(clause, template, mood, subject.features)
+        phrases = {"O": clause.obj, "I": clause.to}
 
-        def get(letter, form, suffix):
+        def get(letter, form):
             if letter == "S":
-                return subject
-            if letter in "VB":
-                return self._word("verbs", clause.pred, "base" if letter == "B" else number, "", "V")
-            if letter in "XC":
-                text = rules["auxiliary" if letter == "X" else "copula"][number]
-                return [Token(*token, letter) for token in self.lexicon.tokens(text)]
-            if letter == "O":
-                return self.noun_phrase(clause.obj, "acc", "O")[0] if clause.obj else []
+                if form or self.rules.get("subject_in_context"):
+                    return _under("S", self.noun_phrase(clause.subj, form or "nom", self._context(features)).tokens)
+                return _under("S", subject.tokens)
+            if letter in phrases:
+                np = phrases[letter]
+                return _under(
+                    letter, self.noun_phrase(np, form or CASES[letter], self._context(features)).tokens if np else ()
+                )
             if letter == "P":
-                return self.place(clause.place) if clause.place else []
+                return _under("P", self.place(clause.place) if clause.place else ())
             if letter == "T":
-                return self._word("times", clause.time, "form", "", "T") if clause.time else []
-            if letter == "D":
-                text = rules.get("distributive", {}).get(det)
-                return [Token(*token, "D") for token in self.lexicon.tokens(text)] if text else []
+                return self.time(clause.time) if clause.time else []
+            if letter == "Q":
+                return _under("Q", self._complement(clause.that)) if clause.that else []
+            if letter == "W":
+                return self._word("verbs", clause.pred, form, "V")
             if letter == "A":
-                polarity = "negative" if clause.neg else "positive"
-                pattern = _lookup(rules["predicate"], polarity, cls)
-                return self._fill(pattern, "A", lambda _, f, s: self._word("adjectives", clause.pred, f, s, "A"))
-            raise UserError(f"lexicon {self.lexicon.language}: clauses: unknown slot {letter!r} in {pattern!r}")
+                return self._word("adjectives", clause.pred, form, "A")
+            if letter == "U":
+                return self._word("professions", clause.pred, form, "U")
+            return self._part(letter, features, get)
 
-        return self._fill(pattern, "", get)
+        return self.patterns.fill(self.clauses.find(features), get)
+
+    def _context(self, features: frozenset[str]) -> frozenset[str]:
+        """Of a clause's features, those that the lexicon lets noun phrases see (`noun_phrase_context`)."""
+        return features & split(self.rules.get("noun_phrase_context", ""))
+
+    def _part(self, letter: str, features: frozenset[str], get) -> list[Token]:
+        """A part named in the lexicon: its literal words are marked with the letter, the slots in it keep theirs."""
+        rules = self.parts.get(letter)
+        if rules is None:
+            raise UserError(f"lexicon {self.lexicon.language}: grammar: parts: {letter!r} is not there")
+        tokens = self.patterns.fill(rules.find(features), get)
+        return [token if token.path else token._replace(path=letter) for token in tokens]
+
+    def _features(self, clause: Clause, template: str, mood: str, subject: frozenset[str]) -> frozenset[str]:
+        det = clause.subj.det
+        if template == "statement" and det in self.rules.get("front_time", ()) and clause.time:
+            template = "fronted"
+        if template == "fronted" and not clause.time:
+            template = "statement"
+        features = {clause.kind, template, mood, clause.tense} | subject
+        if clause.neg or (det == "no" and self.rules.get("negative_concord")):
+            features.add("neg")
+        for name in ("obj", "to", "place", "time"):
+            if getattr(clause, name) is not None:
+                features.add(name)
+        if clause.time:
+            features.add(f"t:{clause.time}")  # Hindi says habits with another verb than states
+        if clause.kind in ("verb", "report"):
+            features |= split(self.words["verbs"][clause.pred].get("class", ""))
+        for mark, np in (("o", clause.obj), ("i", clause.to)):
+            if np is not None:
+                features |= prefixed(mark, self.noun_phrase(np, CASES[mark.upper()]).features)
+        return frozenset(features)
+
+    def _complement(self, clause: Clause) -> list[Token]:
+        body = _under("K", self._clause(clause, "statement", "sub"))
+        return self.patterns.fill(self.rules["complement"], lambda letter, form: body)
 
     def two_clauses(self, first: Clause, second: Clause) -> list[Token]:
         """Both statements as one sentence with the lexicon's `clause_conjunction` between."""
-        link = [Token(*token) for token in self.lexicon.tokens(self.rules["clause_conjunction"])]
-        return self.finish(self._raw(first, "statement")[:-1] + link + self._raw(second, "statement"))
+        end = [Token(text, upos) for text, upos in self.lexicon.tokens(self.rules["end"]["statement"])]
+        bodies = [self._clause(c, "statement", "main") for c in (first, second)]
+        return self.finish(bodies[0] + self.link() + bodies[1] + end)
 
-    def finish(self, tokens: list[Token]) -> list[Token]:
-        """Word-shape rules (a/an) and the capital letter."""
-        for word, starts, replacement in self.rules.get("sandhi", ()):
-            tokens = [
-                token._replace(text=replacement)
-                if token.text == word and i + 1 < len(tokens) and tokens[i + 1].text[0].lower() in starts
-                else token
-                for i, token in enumerate(tokens)
-            ]
-        if self.rules["capitalise"]:
-            first = tokens[0].text
-            tokens = [tokens[0]._replace(text=first[0].upper() + first[1:]), *tokens[1:]]
-        return tokens
+    def link(self) -> list[Token]:
+        """The words between two joined clauses."""
+        return [Token(text, upos) for text, upos in self.lexicon.tokens(self.rules["clause_conjunction"])]
 
-    def text(self, tokens: list[Token]) -> str:
-        """The sentence as written."""
-        return self.text_with_spans(tokens)[0]
+    # ------------------------------------------------------------ what the parser must try
+    def templates(self) -> tuple[str, ...]:
+        """Names of the templates of statements and questions that this grammar has."""
+        terms = [term for condition, _ in self.rules["clauses"] for term in str(condition).split()]
+        return tuple(dict.fromkeys(term for term in terms if TEMPLATE.fullmatch(term)))
 
-    def text_with_spans(self, tokens: list[Token]) -> tuple[str, dict[str, tuple[int, int]]]:
-        """The sentence and the character span (start, end) of each slot, e.g. {"S": (0, 4)}."""
-        out, length, spans = [], 0, {}
-        previous = ""
-        for token in tokens:
-            gap = self.joiner
-            if not out or token.text in self.tight_left or previous in self.tight_right:
-                gap = ""
-            start = length + len(gap)
-            out.append(gap + token.text)
-            length = start + len(token.text)
-            if token.slot:
-                spans[token.slot] = (spans[token.slot][0] if token.slot in spans else start, length)
-            previous = token.text
-        return "".join(out), spans
+    def cases(self) -> frozenset[str]:
+        """Cases that the clause patterns ask for by name."""
+        patterns = [pattern for _, pattern in self.rules["clauses"]]
+        patterns += [pattern for rules in self.rules["parts"].values() for _, pattern in rules]
+        return frozenset(case for pattern in patterns for case in CASE.findall(str(pattern)))
+
+    def contexts(self) -> list[frozenset[str]]:
+        """Every set of clause features that noun phrases may see."""
+        seen = sorted(split(self.rules.get("noun_phrase_context", "")))
+        return [frozenset(chosen) for k in range(len(seen) + 1) for chosen in combinations(seen, k)]
 
     def sentence(self, clause: Clause, template: str = "statement") -> str:
         """The clause as text."""
         return self.text(self.clause(clause, template))
 
-    def paragraph(self, sentences: list[str]) -> str:
-        """Sentences joined as the script does."""
-        return self.joiner.join(sentences)
+
+def _under(letter: str, tokens) -> list[Token]:
+    return [token._replace(path=letter + token.path) for token in tokens]
 
 
 @cache

@@ -9,20 +9,27 @@ from xstilts.embedded.lexicon import concepts
 from xstilts.embedded.rng import stable_hash
 
 PLURAL = ("two", "three", "some")
+BUCKETS = 10
 
 
 class NP(NamedTuple):
-    """A noun phrase. kind noun: `det`, `head`, `adj`; person: head first name, adj surname or None; org: head;
-    and: head and adj are noun phrases."""
+    """A noun phrase. kind noun: `det`, `head`, `adj`, `rel`; person: head first name, adj surname or None; org: head;
+    and: head and adj are noun phrases; gap: the subject of a relative clause. `rel`: a clause with a gap as subject
+    ("the teacher who sings in the park"), only after `the` and `a`."""
 
     kind: str
     det: str | None
     head: object
     adj: object = None
+    rel: Clause | None = None
 
 
 class Clause(NamedTuple):
-    """One proposition in the present tense. kind verb | at (is in a place) | adjective; `pred` a verb or adjective."""
+    """One proposition.
+
+    kind: verb | at (is in a place) | adjective (`pred` is true of the subject) | isa (the subject is a `pred` by
+    trade) | report (`pred`, a verb, takes `that`). `to`: to whom something is given. tense: present | future.
+    """
 
     kind: str
     subj: NP
@@ -31,11 +38,17 @@ class Clause(NamedTuple):
     place: str | None = None
     time: str | None = None
     neg: bool = False
+    to: NP | None = None
+    tense: str = "present"
+    that: Clause | None = None
 
 
-def noun(det: str, head: str, adj: str | None = None) -> NP:
+GAP = NP("gap", None, None)
+
+
+def noun(det: str, head: str, adj: str | None = None, rel: Clause | None = None) -> NP:
     """A noun phrase with a common noun."""
-    return NP("noun", det, head, adj)
+    return NP("noun", det, head, adj, rel)
 
 
 @cache
@@ -69,10 +82,38 @@ def doers(verb: str) -> tuple[str, ...]:
 
 
 @cache
-def verbs(transitive: bool) -> tuple[str, ...]:
-    """All verbs but synonyms."""
+def verbs(valency: str) -> tuple[str, ...]:
+    """Verbs that are no synonyms. valency: intransitive | transitive | ditransitive | report."""
     items = concepts()["verbs"].items()
-    return tuple(key for key, value in items if ("object" in value) == transitive and "synonym" not in value)
+    return tuple(key for key, value in items if valency_of(key) == valency and "synonym" not in value)
+
+
+@cache
+def valency_of(verb: str) -> str:
+    """See `verbs`."""
+    value = concepts()["verbs"][verb]
+    if "complement" in value:
+        return "report"
+    if "recipient" in value:
+        return "ditransitive"
+    return "transitive" if "object" in value else "intransitive"
+
+
+@cache
+def excludes(verb: str) -> tuple[str, ...]:
+    """Verbs that nobody does at the same moment, with their antonym."""
+    table = concepts()["verbs"]
+    named = {verb, table[verb].get("synonym")}
+    one = [key for key in table[verb].get("excludes", ())]
+    other = [key for key, value in table.items() if named & set(value.get("excludes", ()))]
+    antonym = table[verb].get("antonym")
+    return tuple(dict.fromkeys([*one, *other, *([antonym] if antonym else [])]))
+
+
+@cache
+def recipients(verb: str) -> tuple[str, ...]:
+    """Basic nouns that it can be done to the benefit of; empty: not ditransitive."""
+    return tuple(x for group in concepts()["verbs"][verb].get("recipient", ()) for x in leaves(group))
 
 
 @cache
@@ -95,9 +136,9 @@ def adjectives(head: str) -> tuple[str, ...]:
 
 
 @cache
-def verbs_for(head: str, transitive: bool) -> tuple[str, ...]:
-    """Verbs whose subject the noun can be; synonyms left out."""
-    return tuple(verb for verb in verbs(transitive) if head in subjects(verb))
+def verbs_for(head: str, valency: str) -> tuple[str, ...]:
+    """Verbs of a valency (see `verbs`) whose subject the noun can be; synonyms left out."""
+    return tuple(verb for verb in verbs(valency) if head in subjects(verb))
 
 
 @cache
@@ -126,6 +167,18 @@ def containers(place: str) -> tuple[str, ...]:
     return (parent, *containers(parent)) if parent else ()
 
 
+@cache
+def times(tense: str) -> tuple[str, ...]:
+    """Times that go with a tense."""
+    return tuple(key for key, value in concepts()["times"].items() if value.get("tense", tense) == tense)
+
+
+@cache
+def wider_times(time: str) -> tuple[str, ...]:
+    """Times that contain it: Monday and the morning contain Monday morning."""
+    return tuple(concepts()["times"][time].get("in", ()))
+
+
 def types(np: NP) -> tuple[str, ...]:
     """Nouns that are true of what the phrase denotes, most special first."""
     if np.kind == "noun":
@@ -134,18 +187,39 @@ def types(np: NP) -> tuple[str, ...]:
 
 
 def _np_skeleton(np: NP | None):
-    if np is None or np.kind in ("person", "org"):
-        return np and (np.head, np.adj)
+    if np is None or np.kind == "gap":
+        return None
+    if np.kind in ("person", "org"):
+        return np.head, np.adj
     if np.kind == "and":
         return "and", _np_skeleton(np.head), _np_skeleton(np.adj)
-    return "the" if np.det == "a" else np.det, np.head, "old" if np.adj == "aged" else np.adj
+    det = "the" if np.det == "a" else np.det
+    return det, np.head, "old" if np.adj == "aged" else np.adj, np.rel and skeleton(np.rel)
 
 
 def skeleton(clause: Clause) -> tuple:
     """The meaning as far as every language expresses it: `a` and `the` are one (Russian has no articles), and so are
-    `old` and `aged`, which only Chinese tells apart."""
-    kind, subj, pred, obj, place, time, neg = clause
-    return kind, _np_skeleton(subj), "old" if pred == "aged" else pred, _np_skeleton(obj), place, time, neg
+    `old` and `aged`, which only some languages tell apart."""
+    kind, subj, pred, obj, place, time, neg, to, tense, that = clause
+    pred = "old" if pred == "aged" else pred
+    return (kind, _np_skeleton(subj), pred, _np_skeleton(obj), place, time, neg, _np_skeleton(to), tense,
+            that and skeleton(that))  # fmt: skip
+
+
+@cache
+def shift(head: str) -> int:
+    """What the head of its subject adds to the bucket of a clause."""
+    return stable_hash("shift", head) % BUCKETS
+
+
+def bucket(clause: Clause) -> int:
+    """0-9: decides the split. One hash for all that is said, plus the `shift` of whom it is said of, so that somebody
+    of whom it belongs to a wanted split is found without hashing again."""
+    subj = clause.subj
+    if subj.kind not in ("noun", "person"):
+        return stable_hash("split", skeleton(clause)) % BUCKETS
+    rest = skeleton(clause._replace(subj=subj._replace(head=None)))
+    return (stable_hash("split", rest) + shift(subj.head)) % BUCKETS
 
 
 def split_of(value) -> str:
@@ -153,5 +227,10 @@ def split_of(value) -> str:
 
     A clause counts by its skeleton; anything else is a tuple of plain values.
     """
-    bucket = stable_hash("split", skeleton(value) if isinstance(value, Clause) else value) % 10
-    return "train" if bucket < 8 else ("dev" if bucket == 8 else "test")
+    number = bucket(value) if isinstance(value, Clause) else stable_hash("split", value) % BUCKETS
+    return split_of_bucket(number)
+
+
+def split_of_bucket(number: int) -> str:
+    """The split of a `bucket`."""
+    return "train" if number < 8 else ("dev" if number == 8 else "test")
