@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable, Iterator
 
 from xstilts.embedded import lexicon
 from xstilts.embedded.ccg import supertags
 from xstilts.embedded.lexicon import languages
 from xstilts.errors import UserError
 
-__all__ = ["INTERMEDIATE", "TARGETS", "fingerprint", "generate", "languages", "supertags"]
+__all__ = [
+    "INTERMEDIATE",
+    "TARGETS",
+    "candidates",
+    "fingerprint",
+    "generate",
+    "languages",
+    "stream",
+    "supertags",
+    "verdict",
+]
 
 INTERMEDIATE = ("anli", "mnli", "qqp", "squad_v2", "squad", "hellaswag", "ccg", "cosmosqa", "commonsenseqa")
 TARGETS = ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc2018", "tatoeba")
@@ -21,11 +32,11 @@ ENGLISH = "en"
 
 
 def _generators() -> dict:
-    from xstilts.embedded.tasks import choices, pairs, questions, retrieval, tagging
+    from xstilts.embedded.tasks import adversarial, choices, nli, paraphrases, questions, retrieval, tagging
 
     return {
         name: function
-        for module in (pairs, tagging, questions, choices, retrieval)
+        for module in (nli, adversarial, paraphrases, tagging, questions, choices, retrieval)
         for name, function in module.GENERATORS.items()
     }
 
@@ -39,6 +50,24 @@ def generate(generator: str, language: str, split: str, n: int | None = None, se
     machine. No meaning of one split occurs in another, whatever the seeds. `UserError`: unknown name, or more
     examples than there are different meanings.
     """
+    function = _function(generator, language, split)
+    size = DEFAULT_SIZE[split] if n is None else n
+    if size < 1:
+        raise UserError(f"embedded {generator}: n: {n!r} must be at least 1")
+    return list(function(language, split, size, seed))
+
+
+def stream(generator: str, language: str, split: str, seed: int = 1) -> Iterator[dict]:
+    """The examples of `generate`, one by one and without end, in memory that grows by some 100 bytes an example.
+
+    Not for retrieval, whose pools are shuffled as a whole. `UserError` when no new example can be found.
+    """
+    if generator in RETRIEVAL:
+        raise UserError(f"embedded {generator}: a pool has a size; use generate(..., n=...)")
+    return iter(_function(generator, language, split)(language, split, None, seed))
+
+
+def _function(generator: str, language: str, split: str) -> Callable:
     if generator not in INTERMEDIATE + TARGETS:
         raise UserError(f"embedded: generator: {generator!r} is unknown (allowed: {', '.join(INTERMEDIATE + TARGETS)})")
     if split not in SPLITS:
@@ -53,10 +82,7 @@ def generate(generator: str, language: str, split: str, n: int | None = None, se
         raise UserError(f"embedded {generator}: language: {language!r}; intermediate tasks are English only (en)")
     if generator in RETRIEVAL and language == ENGLISH:
         raise UserError(f"embedded {generator}: language: 'en' is always the target side; name the other language")
-    size = DEFAULT_SIZE[split] if n is None else n
-    if size < 1:
-        raise UserError(f"embedded {generator}: n: {n!r} must be at least 1")
-    return _generators()[generator](language, split, size, seed)
+    return _generators()[generator]
 
 
 def fingerprint(*codes: str) -> str:
@@ -65,3 +91,23 @@ def fingerprint(*codes: str) -> str:
     value = {code: [lexicon.load(code).grammar, lexicon.load(code).words] for code in codes or languages()}
     text = json.dumps([lexicon.concepts(), value], ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+
+def verdict(generator: str, language: str, row: dict, **edited) -> str:
+    """Does the label of an item still follow after an edit? See `xstilts.embedded.validity.verdict`."""
+    from xstilts.embedded import validity
+
+    return validity.verdict(generator, language, row, **edited)
+
+
+def candidates(
+    generator: str, language: str, split: str, n: int | None = None, seed: int = 1
+) -> Iterator[tuple[dict, list[tuple[int, int]]]]:
+    """The rows of `generate` for a question generator, each with the spans (start, end) of its context that have the
+    type the question asks for: every person for `who`, every place for `where`... KeyError for other generators."""
+    from xstilts.embedded.tasks import questions
+
+    if generator not in questions.STYLES:
+        raise KeyError(f"{generator}: no candidates; there are some for {', '.join(sorted(questions.STYLES))}")
+    _function(generator, language, split)
+    return questions.candidates(generator, language, split, DEFAULT_SIZE[split] if n is None else n, seed)

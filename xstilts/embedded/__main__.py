@@ -1,15 +1,22 @@
-"""`python -m xstilts.embedded [N]`: N samples (default 1) of each task in each language, as Markdown."""
+"""`python -m xstilts.embedded [N]`: sentences with glosses, N samples (default 1) of each task, as Markdown."""
 
 from __future__ import annotations
 
 import sys
 
 from xstilts import embedded
+from xstilts.embedded import gloss
+from xstilts.embedded.grammar import grammar
 
 
 def samples(n: int) -> str:
     """The samples section of docs/embedded.md."""
-    lines = []
+    lines = ["### Sentences", "", "In brackets the concepts, in the order in which the language says them.", ""]
+    for clause, template in gloss.SHOWN:
+        lines.append(f"- {grammar(embedded.ENGLISH).sentence(clause, template)}")
+        others = [code for code in embedded.languages() if code != embedded.ENGLISH]
+        lines += [f"  - {code}: {gloss.line(code, clause, template)}" for code in others]
+    lines.append("")
     for name in embedded.INTERMEDIATE + embedded.TARGETS:
         lines += [f"### {name}", ""]
         for language in [embedded.ENGLISH] if name in embedded.INTERMEDIATE else embedded.languages():

@@ -14,39 +14,46 @@ from xstilts.embedded.meaning import Clause
 VP = "S\\NP"
 ADJUNCT = f"({VP})\\({VP})"
 NOT = f"({VP})/({VP})"
+AUXILIARY = "(S[dcl]\\NP)/(S[b]\\NP)"
+DAYS = ("Monday", "Wednesday", "Friday", "Sunday")  # common nouns here: "on Monday morning"
 PUNCTUATION = (".", ",")
 
 
 def tags(tokens: list[Token], clause: Clause, fronted: bool) -> list[str]:
     """One category a token of an English statement that `Grammar.clause` rendered from `clause`."""
-    out = []
-    for i, token in enumerate(tokens):
-        following = tokens[i + 1] if i + 1 < len(tokens) else None
-        last_of_slot = following is None or following.slot != token.slot
-        out.append(_tag(token, clause, fronted, last_of_slot, following))
-    return out
+    following = [*tokens[1:], None]
+    return [_tag(token, token.path, after, clause, fronted) for token, after in zip(tokens, following, strict=True)]
 
 
-def _tag(token: Token, clause: Clause, fronted: bool, last: bool, following: Token | None) -> str:
+def _tag(token: Token, path: str, following: Token | None, clause: Clause, fronted: bool) -> str:
     if token.upos == "PUNCT":
         return token.text
-    if token.slot in ("S", "O"):
+    if path[1:3] == "RK":  # inside a relative clause of the subject
+        return _tag(token, path[3:], following, clause.subj.rel, False)
+    if path[:2] == "QK":  # inside "that ..."
+        return _tag(token, path[2:], following, clause.that, False)
+    last = following is None or following.path != token.path
+    if path[1:2] == "R":
+        return "(NP\\NP)/(S[dcl]\\NP)"  # who, that
+    if path in ("S", "O", "I"):
         return _nominal(token, last or following.upos == "CCONJ")
-    if token.slot in ("P", "T"):
-        if token.slot == "P":
-            whole = "PP" if clause.kind == "at" else ADJUNCT
-        else:
-            whole = "S/S" if fronted else ADJUNCT
-        return _adverbial(token, whole, last, following)
-    if token.slot == "X":
-        return "(S[dcl]\\NP)/(S[b]\\NP)"
-    if token.slot == "C":
-        return "(S[dcl]\\NP)/PP" if clause.kind == "at" else "(S[dcl]\\NP)/(S[adj]\\NP)"
-    if token.slot == "A":
+    if path == "P":
+        return _adverbial(token, "PP" if clause.kind == "at" else ADJUNCT, last, following)
+    if path == "T":
+        return _adverbial(token, "S/S" if fronted else ADJUNCT, last, following)
+    if path == "Q":
+        return "S[em]/S[dcl]"  # that
+    if path == "X":
+        return AUXILIARY
+    if path == "C":
+        return _copula(token, clause)
+    if path == "A":
         return "S[adj]\\NP"
-    if token.slot == "V":
-        return _verb(token, clause, last)
-    return "PP/PP" if clause.kind == "at" else NOT  # not
+    if path == "U":
+        return "N"
+    if path == "V":
+        return NOT if token.upos == "PART" else _verb(token, clause, last)
+    return "NP/N" if token.upos == "DET" else "PP/NP"  # a (doctor), to (the girl)
 
 
 def _nominal(token: Token, last: bool) -> str:
@@ -62,22 +69,41 @@ def _nominal(token: Token, last: bool) -> str:
 
 
 def _adverbial(token: Token, whole: str, last: bool, following: Token | None) -> str:
+    day = not last and following.upos == "NOUN"  # Monday (morning), tomorrow (evening)
     if token.upos == "ADP":
-        argument = "N" if following.upos == "NOUN" else "NP"
-        return f"{_wrap(whole)}/{argument}"
+        named = following.upos in ("NOUN", "PROPN") and following.text in DAYS
+        return f"{_wrap(whole)}/{'N' if named or following.upos == 'NOUN' else 'NP'}"
     if token.upos == "DET":
         return "NP/N" if token.text.lower() == "the" else f"{_wrap(whole)}/N"
     if token.upos == "PROPN":
+        if token.text in DAYS:
+            return "N/N" if day else "N"
         return "NP" if last else "NP/NP"
-    return whole if token.upos == "ADV" or token.text.lower() == "today" else "N"
+    if token.upos == "ADV" or token.text.lower() in ("today", "tomorrow"):
+        return f"{_wrap(whole)}/N" if day else whole
+    return "N"
+
+
+def _copula(token: Token, clause: Clause) -> str:
+    rest = {"at": "PP", "adjective": "(S[adj]\\NP)", "isa": "NP"}[clause.kind]
+    if token.text == "will":
+        return AUXILIARY
+    if token.upos == "PART":
+        return NOT if clause.tense == "future" or clause.kind == "adjective" else f"{rest}/{rest}"
+    return f"({'S[b]' if token.text == 'be' else 'S[dcl]'}\\NP)/{rest}"
 
 
 def _verb(token: Token, clause: Clause, last: bool) -> str:
     if token.upos == "ADP":
         return "PP/NP"
-    head = "S[b]\\NP" if clause.neg else "S[dcl]\\NP"
+    base = clause.neg or clause.tense == "future"
+    head = "S[b]\\NP" if base else "S[dcl]\\NP"
+    if clause.that is not None:
+        return f"({head})/S[em]"
     if clause.obj is None:
         return head
+    if clause.to is not None:
+        return f"(({head})/PP)/NP"
     return f"({head})/{'NP' if last else 'PP'}"
 
 
@@ -154,9 +180,10 @@ def combines(categories: list[str]) -> bool:
 @cache
 def supertags() -> list[str]:
     """Every category `tags` can give, sorted."""
-    nominal = {"(NP\\NP)/NP", "NP/N", "N/N", "N", "NP", "NP/NP"}
-    verbs = {"PP/NP", "S[adj]\\NP", "(S[dcl]\\NP)/(S[b]\\NP)", "(S[dcl]\\NP)/PP", "(S[dcl]\\NP)/(S[adj]\\NP)"}
+    nominal = {"(NP\\NP)/NP", "(NP\\NP)/(S[dcl]\\NP)", "NP/N", "N/N", "N", "NP", "NP/NP", "PP/NP", "PP/PP"}
+    verbs = {AUXILIARY, NOT, "S[adj]\\NP", "S[em]/S[dcl]"}
     for head in ("S[b]\\NP", "S[dcl]\\NP"):
-        verbs |= {head, f"({head})/NP", f"({head})/PP"}
+        rests = ("NP", "PP", "(S[adj]\\NP)", "S[em]") if "dcl" in head else ("NP", "PP")
+        verbs |= {head, f"(({head})/PP)/NP"} | {f"({head})/{rest}" for rest in rests}
     adverbs = {ADJUNCT, "S/S"} | {f"({whole})/{arg}" for whole in (ADJUNCT, "S/S") for arg in ("N", "NP")}
-    return sorted(nominal | verbs | adverbs | {"PP/PP", NOT, ".", ","})
+    return sorted(nominal | verbs | adverbs | {".", ","})

@@ -13,10 +13,18 @@ def _hypernyms(np: NP | None) -> tuple[str, ...]:
 
 
 def valid(clause: Clause) -> bool:
-    """Inside the fragment that all four grammars render well and `inference` understands."""
+    """Inside the fragment that every grammar renders well and `inference` understands."""
     subj, obj = clause.subj, clause.obj
+    if clause.kind == "report":
+        return not clause.neg and subj.head != clause.that.subj.head and valid(clause.that)
     if clause.kind == "verb" and not concepts()["verbs"][clause.pred].get("time", True) and clause.time:
         return False
+    if clause.time and clause.time not in meaning.times(clause.tense):
+        return False
+    if clause.to is not None and clause.to.head in (subj.head, clause.obj and clause.obj.head):
+        return False
+    if obj is not None and subj.head == obj.head and (subj.kind == "person" or subj.det == "the"):
+        return False  # the girl and another girl?
     if clause.neg and not (subj.kind != "noun" or subj.det == "the"):
         return False
     if (clause.neg or subj.det in ("no", "every")) and obj and obj.kind == "noun" and obj.det != "the":
@@ -37,9 +45,7 @@ def valid(clause: Clause) -> bool:
         return False
     if clause.kind == "at" and subj.det == "no":
         return False  # Russian has a construction of its own
-    if subj.kind == "and" and (subj.head == subj.adj or clause.kind != "verb"):
-        return False
-    return not (subj.kind == "person" and obj and obj.kind == "person" and subj.head == obj.head)
+    return subj.kind != "and" or (subj.head != subj.adj and clause.kind == "verb")
 
 
 def drop_place(c: Clause, s: Sampler) -> Clause | None:
@@ -55,18 +61,36 @@ def drop_time(c: Clause, s: Sampler) -> Clause | None:
 def add_place(c: Clause, s: Sampler) -> Clause | None:
     """With a place."""
     spots = _spots(c, s)
-    return c._replace(place=s.rng.choice(spots)) if not c.place and spots else None
+    return c._replace(place=s.rng.choice(spots)) if not c.place and spots and c.kind == "verb" else None
 
 
 def add_time(c: Clause, s: Sampler) -> Clause | None:
     """With a time."""
-    return c._replace(time=s.rng.choice(concepts()["times"])) if not c.time and c.kind != "adjective" else None
+    return c._replace(time=s.rng.choice(meaning.times(c.tense))) if not c.time and c.kind in ("verb", "at") else None
 
 
 def wider_place(c: Clause, s: Sampler) -> Clause | None:
     """The place that contains it."""
     around = meaning.containers(c.place) if c.place else ()
     return c._replace(place=s.rng.choice(around)) if around else None
+
+
+def narrower_place(c: Clause, s: Sampler) -> Clause | None:
+    """A place inside it: Berlin for Germany."""
+    inside = [x for x in _spots(c, s) if c.place in meaning.containers(x)] if c.place else []
+    return c._replace(place=s.rng.choice(inside)) if inside else None
+
+
+def wider_time(c: Clause, s: Sampler) -> Clause | None:
+    """Monday for Monday morning."""
+    around = meaning.wider_times(c.time) if c.time else ()
+    return c._replace(time=s.rng.choice(around)) if around else None
+
+
+def narrower_time(c: Clause, s: Sampler) -> Clause | None:
+    """Monday morning for Monday."""
+    inside = [x for x in meaning.times(c.tense) if c.time in meaning.wider_times(x)] if c.time else []
+    return c._replace(time=s.rng.choice(inside)) if inside else None
 
 
 def other_place(c: Clause, s: Sampler) -> Clause | None:
@@ -77,11 +101,11 @@ def other_place(c: Clause, s: Sampler) -> Clause | None:
 
 def other_time(c: Clause, s: Sampler) -> Clause | None:
     """Another time."""
-    return c._replace(time=s.rng.choice(concepts()["times"])) if c.time else None
+    return c._replace(time=s.rng.choice(meaning.times(c.tense))) if c.time else None
 
 
 def _spots(c: Clause, s: Sampler) -> tuple[str, ...]:
-    if c.kind == "adjective":
+    if c.kind not in ("verb", "at"):
         return ()
     if c.subj.kind == "org":
         return meaning.places("city")
@@ -91,7 +115,7 @@ def _spots(c: Clause, s: Sampler) -> tuple[str, ...]:
 def wider_subject(c: Clause, s: Sampler) -> Clause | None:
     """`the dog` becomes `an animal`; quantifiers stay where they can."""
     above = _hypernyms(c.subj)
-    if not above or c.kind == "adjective":
+    if not above or c.kind not in ("verb", "at"):
         return None
     det = c.subj.det if c.subj.det in ("some", "no", "every") else "a"
     return c._replace(subj=noun(det, s.rng.choice(above)), neg=False)
@@ -103,6 +127,24 @@ def wider_object(c: Clause, s: Sampler) -> Clause | None:
     if not above:
         return None
     return c._replace(obj=noun("some" if c.obj.det in meaning.PLURAL else "a", s.rng.choice(above)))
+
+
+def specific_subject(c: Clause, s: Sampler) -> Clause | None:
+    """`an animal` becomes `the dog`, `a person` perhaps Anna."""
+    if c.subj.kind != "noun" or c.subj.det != "a" or c.subj.adj or c.kind not in ("verb", "at"):
+        return None
+    below = [leaf for leaf in meaning.leaves(c.subj.head) if c.kind != "verb" or leaf in meaning.subjects(c.pred)]
+    if c.subj.head == "person" and s.rng.chance(0.4):
+        return c._replace(subj=s.name())
+    return c._replace(subj=noun("the", s.rng.choice(below))) if below else None
+
+
+def specific_object(c: Clause, s: Sampler) -> Clause | None:
+    """`a fruit` becomes `the apple`."""
+    if c.obj is None or c.obj.kind != "noun" or c.obj.det != "a" or c.obj.adj:
+        return None
+    below = [leaf for leaf in meaning.leaves(c.obj.head) if leaf in meaning.objects(c.pred)]
+    return c._replace(obj=noun("the", s.rng.choice(below))) if below else None
 
 
 def narrower_subject(c: Clause, s: Sampler) -> Clause | None:
@@ -121,7 +163,7 @@ def requantify(c: Clause, s: Sampler) -> Clause | None:
     """Another quantifier on the subject or the object."""
     if c.obj and c.obj.kind == "noun" and s.rng.chance(0.4):
         return c._replace(obj=noun(s.rng.choice(("the", "a", "some", "two", "three")), c.obj.head))
-    if c.subj.kind != "noun" or c.neg or c.kind == "adjective":
+    if c.subj.kind != "noun" or c.neg or c.kind not in ("verb", "at"):
         return None
     return c._replace(subj=noun(s.rng.choice(("the", "a", "some", "two", "every")), c.subj.head))
 
@@ -132,6 +174,8 @@ def other_subject(c: Clause, s: Sampler) -> Clause | None:
         heads = meaning.doers(c.pred)
     else:
         heads = meaning.leaves("person") + meaning.leaves("animal")
+    if c.kind in ("report", "isa"):
+        return c._replace(subj=s.name())
     if c.subj.kind == "org":
         return c._replace(subj=NP("org", None, s.rng.choice(s.organisations)))
     if c.kind == "adjective":
@@ -152,7 +196,8 @@ def other_verb(c: Clause, s: Sampler) -> Clause | None:
     if c.kind != "verb" or c.subj.kind == "and":
         return None
     head = c.subj.head if c.subj.kind == "noun" and c.subj.head in meaning.leaves(c.subj.head) else None
-    verbs = meaning.verbs_for(head or ("company" if c.subj.kind == "org" else "woman"), c.obj is not None)
+    doer = head or ("company" if c.subj.kind == "org" else "woman")
+    verbs = meaning.verbs_for(doer, meaning.valency_of(c.pred))
     if c.obj is not None:
         target = c.obj.head if c.obj.kind == "noun" else "woman"
         verbs = tuple(verb for verb in verbs if target in meaning.objects(verb))
@@ -163,6 +208,8 @@ def other_verb(c: Clause, s: Sampler) -> Clause | None:
 def swap_roles(c: Clause, s: Sampler) -> Clause | None:
     """Subject and object change places where both are people or animals that can do it."""
     if not c.obj or c.subj.kind == "and":
+        return None
+    if c.subj.rel or (c.subj.kind == "noun" and c.subj.det != c.obj.det and c.obj.kind == "noun"):
         return None
     for np, allowed in ((c.obj, meaning.subjects(c.pred)), (c.subj, meaning.objects(c.pred))):
         if np.kind == "org" or (np.kind == "person" and "woman" not in allowed):
@@ -207,13 +254,15 @@ def other_adjective(c: Clause, s: Sampler) -> Clause | None:
 
 
 ALL = (
-    drop_place, drop_time, add_place, add_time, wider_place, other_place, other_time, wider_subject, wider_object,
-    narrower_subject, requantify, other_subject, other_object, other_verb, swap_roles, member, add_member, negate,
-    antonym, other_adjective,
+    drop_place, drop_time, add_place, add_time, wider_place, wider_time, narrower_place, narrower_time, other_place,
+    other_time, wider_subject, wider_object, specific_subject, specific_object, narrower_subject, requantify,
+    other_subject, other_object, other_verb, swap_roles, member, add_member, negate, antonym, other_adjective,
 )  # fmt: skip
 # Edits that tend to weaken an affirmation, to strengthen it (that is: weaken its denial), to change it.
-WEAKENING = (drop_place, drop_time, wider_place, wider_subject, wider_object, requantify, member)
-STRENGTHENING = (add_place, add_time, narrower_subject, narrower_subject, add_member)
+WEAKENING = (drop_place, drop_time, wider_place, wider_time, wider_subject, wider_object, requantify, member)
+STRENGTHENING = (
+    add_place, add_time, narrower_place, narrower_time, specific_subject, specific_object, narrower_subject, add_member,
+)  # fmt: skip
 # One slot changes and the sentence is no paraphrase: near duplicates and false statements.
 REPLACEMENTS = (other_place, other_time, other_subject, other_object, other_verb, swap_roles, other_adjective, antonym)
 

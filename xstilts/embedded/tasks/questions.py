@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 from xstilts.embedded import edits, meaning
@@ -29,8 +30,8 @@ def _covers(wanted, given, slot: str) -> bool:
     if given is None:
         return False
     if slot == "time":
-        return given == "every_day" or (given, wanted) == ("now", "today")
-    if slot == "obj" and wanted.kind == given.kind == "noun" and wanted.adj in (None, given.adj):
+        return given == "every_day" or wanted in meaning.wider_times(given)
+    if slot in ("obj", "to") and wanted.kind == given.kind == "noun" and wanted.adj in (None, given.adj):
         return wanted.head in meaning.ancestors(given.head)
     return slot == "place" and wanted in meaning.containers(given)
 
@@ -46,15 +47,17 @@ def fits(fact: Clause, question: Clause, asked: str) -> bool:
         fact.kind == question.kind
         and getattr(fact, hidden) is not None
         and _verb(fact.pred) == _verb(question.pred)
+        and fact.tense == question.tense
         and all(
             _covers(getattr(question, slot), getattr(fact, slot), slot)
-            for slot in ("subj", "obj", "place", "time")
+            for slot in ("subj", "obj", "to", "place", "time")
             if slot != hidden
         )
     )
 
 
-def _askable(c: Clause) -> list[str]:
+def askable(c: Clause) -> list[str]:
+    """Which of who, what, where, when a positive clause about one individual answers."""
     kinds = ["who"] if c.subj.kind == "person" or c.subj.head in meaning.leaves("person") else []
     if c.obj and c.obj.head in meaning.leaves("thing"):
         kinds.append("what")
@@ -70,6 +73,8 @@ def _reworded(s: Sampler, c: Clause, asked: str) -> Clause | None:
         options.append(c._replace(obj=noun("the", s.rng.choice(above))))
     if asked != "where" and c.place and meaning.containers(c.place):
         options.append(c._replace(place=s.rng.choice(meaning.containers(c.place))))
+    if asked != "when" and c.time and meaning.wider_times(c.time):
+        options.append(c._replace(time=s.rng.choice(meaning.wider_times(c.time))))
     if c.pred == "buy":
         options.append(c._replace(pred="purchase"))
     return s.rng.choice(options) if options else None
@@ -83,19 +88,21 @@ def _near(s: Sampler, c: Clause) -> Clause | None:
 
 
 def _paragraph(s: Sampler, target: Clause) -> list[Clause] | None:
-    """3 to 5 facts about different individuals, one of them `_near` the target; None if two share a subject."""
+    """3 to 6 facts about different individuals, one of them `_near` the target; None if two share a subject."""
     rng = s.rng
     facts = [target]
-    for _ in range(30):
+    for _ in range(8):
         near = _near(s, target)
-        if near is not None and edits.valid(near) and meaning.split_of(near) == s.split:
+        near = s.moved(near) if near is not None and edits.valid(near) else None
+        if near is not None and near.subj != target.subj:
             facts.append(near)
             break
-    size = 3 + rng.below(3)
+    size = rng.choice((3, 3, 4, 4, 5, 6))
     while len(facts) < size:
         facts.append(_fact(s))
     subjects = [c.subj.head for c in facts]
-    if len(set(subjects)) < len(subjects) or any(c.obj and c.obj.head in subjects for c in facts):
+    others = [np.head for c in facts for np in (c.obj, c.to) if np]
+    if len(set(subjects)) < len(subjects) or set(subjects) & set(others):
         return None
     return rng.shuffled(facts)
 
@@ -104,32 +111,31 @@ def _item(s: Sampler, i: int, style: str):
     """(facts, question clause, asked, index of the answering fact or None)."""
     rng = s.rng
     target = _fact(s)
-    facts = _paragraph(s, target)
-    if facts is None:
-        return None
-    question = target
-    unanswerable = style == "squad_v2" and i % 3 == 2
-    if unanswerable:
-        if rng.chance(0.6):
-            others = [c.subj for c in facts if c.subj.kind != "org" and c is not target]
-            question = target._replace(subj=rng.choice(others)) if others else target
-            head = question.subj.head
-            if question.subj.kind == "noun" and head not in meaning.subjects(target.pred):
-                return None
-        else:
-            question = rng.choice((edits.other_time, edits.other_object, edits.other_verb))(target, s)
-        if question is None or not edits.valid(question):
-            return None
-    asked = _askable(question)
+    asked = askable(target)
     if not asked:
         return None
     asked = asked[i % len(asked)]
+    unanswerable = style == "squad_v2" and i % 3 == 2
+    question: Clause | None = target
+    if style == "tydiqa":
+        question = _reworded(s, target, asked)
+    elif unanswerable and rng.chance(0.4):
+        question = rng.choice((edits.other_time, edits.other_object, edits.other_verb))(target, s)
+    if question is None or not edits.valid(question):
+        return None
+    facts = _paragraph(s, target)
+    if facts is None:
+        return None
+    if unanswerable and question is target:  # what another of the paragraph does, asked of this one
+        others = [c.subj for c in facts if c.subj.kind != "org" and c is not target]
+        subj = rng.choice(others) if others else None
+        if subj is None or (subj.kind == "noun" and subj.head not in meaning.subjects(target.pred)):
+            return None
+        question = target._replace(subj=subj)
+    if asked not in askable(question) or not edits.valid(question):
+        return None
     if asked != "when" and question.time and rng.chance(0.4):
         question = question._replace(time=None)
-    if style == "tydiqa":
-        question = _reworded(s, question, asked)
-        if question is None:
-            return None
     answers = [k for k, c in enumerate(facts) if fits(c, question, asked)]
     if len(answers) != (0 if unanswerable else 1):
         return None
@@ -138,32 +144,33 @@ def _item(s: Sampler, i: int, style: str):
     return identity, (facts, question, asked, answers[0] if answers else None)
 
 
-def span_qa(name: str, style: str, language: str, split: str, n: int, seed: int) -> list[dict]:
-    """Paragraph, question, answer at a character offset (none: unanswerable)."""
+def candidates(name: str, language: str, split: str, n: int | None, seed: int) -> Iterator[tuple[dict, list]]:
+    """Each row of a generator with the spans (start, end) of its context that have the type asked for: for `where`
+    every place, for `who` every person."""
     s = Sampler(Rng(name, split, seed), split)
     g = grammar(language)
-    out = []
     for i, (facts, question, asked, where) in enumerate(
-        distinct(n, lambda i: _item(s, i, style), name, split),
+        distinct(n, lambda i: _item(s, i, STYLES[name]), name, split),
     ):
-        context, answers = "", []
+        context, answers, found = "", [], []
         for k, fact in enumerate(facts):
             template = "fronted" if fact.time and (i + k) % 3 == 0 else "statement"
             text, spans = g.text_with_spans(g.clause(fact, template))
             context += (g.joiner if context else "") + text
-            if k == where:
+            if asked in askable(fact):
                 start, end = spans[SLOT[asked][1]]
-                answers = [{"text": text[start:end], "start": len(context) - len(text) + start}]
-        out.append(
-            {"id": f"{split}-{i}", "context": context, "question": g.sentence(question, asked), "answers": answers}
-        )
-    return out
+                offset = len(context) - len(text)
+                found.append((offset + start, offset + end))
+                if k == where:
+                    answers = [{"text": text[start:end], "start": offset + start}]
+        question = g.sentence(question, asked)
+        yield {"id": f"{split}-{i}", "context": context, "question": question, "answers": answers}, found
 
 
-GENERATORS = {
-    "squad": partial(span_qa, "squad", "squad"),
-    "squad_v2": partial(span_qa, "squad_v2", "squad_v2"),
-    "xquad": partial(span_qa, "xquad", "squad"),
-    "mlqa": partial(span_qa, "mlqa", "squad"),
-    "tydiqa": partial(span_qa, "tydiqa", "tydiqa"),
-}
+def span_qa(name: str, language: str, split: str, n: int | None, seed: int) -> Iterator[dict]:
+    """Paragraph, question, answer at a character offset (none: unanswerable)."""
+    return (row for row, _ in candidates(name, language, split, n, seed))
+
+
+STYLES = {"squad": "squad", "squad_v2": "squad_v2", "xquad": "squad", "mlqa": "squad", "tydiqa": "tydiqa"}
+GENERATORS = {name: partial(span_qa, name) for name in STYLES}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 
 from xstilts.embedded import ccg, meaning
@@ -18,23 +19,21 @@ def _sentence(s: Sampler, draw=None) -> tuple:
     return clause, (clause, template)
 
 
-def _rows(split: str, items: list, language: str, tag) -> list[dict]:
+def _rows(split: str, items: Iterator, language: str, tag) -> Iterator[dict]:
     g = grammar(language)
-    out = []
     for i, (clause, template) in enumerate(items):
         tokens, tags = tag(g, g.clause(clause, template), clause, template)
-        out.append({"id": f"{split}-{i}", "tokens": tokens, "tags": tags})
-    return out
+        yield {"id": f"{split}-{i}", "tokens": tokens, "tags": tags}
 
 
-def udpos(language: str, split: str, n: int, seed: int) -> list[dict]:
+def udpos(language: str, split: str, n: int | None, seed: int) -> Iterator[dict]:
     """Words and their UPOS; punctuation is a word."""
     s = Sampler(Rng("udpos", split, seed), split)
     items = distinct(n, lambda i: _sentence(s), "udpos", split)
     return _rows(split, items, language, lambda g, ts, c, t: ([x.text for x in ts], [x.upos for x in ts]))
 
 
-def supertagging(language: str, split: str, n: int, seed: int) -> list[dict]:
+def supertagging(language: str, split: str, n: int | None, seed: int) -> Iterator[dict]:
     """English words and their categories (see `xstilts.embedded.ccg`)."""
     s = Sampler(Rng("ccg", split, seed), split)
     items = distinct(n, lambda i: _sentence(s), "ccg", split)
@@ -56,7 +55,9 @@ def held_out() -> frozenset[str]:
 def names_in(clause: Clause) -> set[str]:
     """Concepts of all names in a clause."""
     found = {clause.place} if clause.place in set(meaning.places("city")) | set(concepts()["organisations"]) else set()
-    stack = [clause.subj, clause.obj]
+    stack = [clause.subj, clause.obj, clause.to]
+    if clause.that is not None:
+        found |= names_in(clause.that)
     while stack:
         np = stack.pop()
         if np is None:
@@ -99,13 +100,13 @@ def iob2(tokens: list[Token]) -> list[str]:
     """B- at the first token of each name, I- inside."""
     tags, previous = [], ("", "")
     for token in tokens:
-        here = (token.entity, token.slot)
+        here = (token.entity, token.path)
         tags.append(("I-" if here == previous else "B-") + token.entity if token.entity else "O")
         previous = here
     return tags
 
 
-def panx(language: str, split: str, n: int, seed: int) -> list[dict]:
+def panx(language: str, split: str, n: int | None, seed: int) -> Iterator[dict]:
     """Words (Chinese: characters, as in PAN-X) and IOB2 tags of PER, LOC and ORG."""
     s = Sampler(Rng("panx", split, seed), split)
     items = distinct(n, lambda i: _named(s, i), "panx", split)
