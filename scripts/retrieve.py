@@ -14,6 +14,9 @@ def main() -> None:
         retrieve(a.spec, a.model, a.encoder, a.examples, a.out, a.cost, a.device)
 
     job.run(arguments, work)
+    from xstilts.models import runtime
+
+    runtime.leave()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,9 @@ def main() -> None:
         loop.train(a.spec, a.model, a.encoder, a.examples, a.out, a.device, tokens, a.work)
 
     job.run(arguments, work)
+    from xstilts.models import runtime
+
+    runtime.leave()
 
 
 if __name__ == "__main__":

@@ -111,6 +111,17 @@ def test_checkpoints_are_equal_to_the_byte_and_intermediate_ones_keep_no_head(ba
     assert set(checkpoints.read_tensors(tmp_path / "a/model.safetensors")) == {"encoder.layer.1.output.dense.weight"}
 
 
+def test_frozen_tensors_of_an_earlier_checkpoint_are_kept(base, tmp_path):
+    first = trained(base)
+    with torch.no_grad():
+        first.encoder.embeddings.position_embeddings.weight.mul_(2)
+    checkpoints.save(tmp_path / "a", first, base, spec("intermediate"), keep_heads=False)
+    second = loading.load(base, tmp_path / "a")
+    second.encoder.embeddings.requires_grad_(False)
+    checkpoints.save(tmp_path / "b", second, base, spec(), keep_heads=False)
+    assert (tmp_path / "b/model.safetensors").read_bytes() == (tmp_path / "a/model.safetensors").read_bytes()
+
+
 def test_a_checkpoint_of_another_parent_is_refused(base, tmp_path):
     checkpoints.save(tmp_path / "c", trained(base), base, spec(), keep_heads=True)
     other = {"model": "tiny", "source": {"type": "random", "seed": 5}, "identity": {}}

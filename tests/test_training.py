@@ -154,6 +154,42 @@ def test_biases_and_norms_are_not_decayed(base):
         assert decay[id(parameter)] == (0.0 if name.endswith("bias") or "LayerNorm" in name else 0.01), name
 
 
+def test_adamw_equals_torchs_to_the_bit():
+    def parameters():
+        generator = torch.Generator().manual_seed(3)
+        return [torch.nn.Parameter(torch.randn(shape, generator=generator)) for shape in ((7, 5), (5, 3), (9,))]
+
+    ours, theirs = parameters(), parameters()
+    own = optimisation.AdamW([{"params": ours[:2], "decayed": True}, {"params": ours[2:], "decayed": False}])
+    peer = torch.optim.AdamW([{"params": theirs[:2]}, {"params": theirs[2:]}], betas=(0.9, 0.999), fused=True)
+    for step in range(6):
+        optimisation.configure(own, HYPER, step, 6)
+        for group, settings in zip(peer.param_groups, own.param_groups, strict=True):
+            group |= {key: settings[key] for key in ("lr", "eps", "weight_decay")}
+        for side in (ours, theirs):
+            for number, parameter in enumerate(side):
+                if (number, step) not in ((1, 0), (1, 3)):  # a head that other tasks' steps do not use
+                    parameter.grad = torch.sin(parameter.detach() * 10 + step)
+        for optimiser in (own, peer):
+            optimiser.step()
+            optimiser.zero_grad()
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert own.state[ours[1]]["step"] == peer.state[theirs[1]]["step"] == 4
+
+
+def test_training_never_imports_the_compiler_of_torch():
+    """torch._dynamo takes 1.1 s to import; torch's own optimisers do so when they are made."""
+    code = (
+        "import sys, torch; from xstilts.training import loop, optimisation\n"
+        "layer = torch.nn.Linear(2, 1); layer(torch.ones(1, 2)).sum().backward()\n"
+        "optimiser = optimisation.adamw(layer)\n"
+        "torch.nn.utils.clip_grad_norm_(layer.parameters(), 1.0)\n"
+        "optimisation.configure(optimiser, {'learning_rate': 0.1}, 0, 2); optimiser.step(); optimiser.zero_grad()\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_sampling_probabilities():
     sizes = [900, 90, 10]
     assert mixtures.probabilities(sizes, {"method": "proportional"}) == pytest.approx([0.9, 0.09, 0.01])

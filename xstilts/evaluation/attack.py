@@ -37,14 +37,21 @@ class Attacker:
     examples: int | None
     seed: int
     precision: str
+    pre_norm: bool = False
 
     def __call__(self, rows: list[dict], entry: dict, language: str) -> tuple[list[Outcome], int]:
         """(outcomes, tokens put through the model) of one target's examples in one language.
 
         `entry`: the target's kind, labels, options, hyper and training_task, as in an `attack` spec.
         """
-        if entry["kind"] == "retrieval":
-            return self._retrieval(rows, entry, language)
+        from xstilts.evaluation.predict import inference
+
+        with inference(self.model, self.precision):  # so that the weights are cast once, not for every query
+            attack = self._retrieval if entry["kind"] == "retrieval" else self._prediction
+            return attack(rows, entry, language)
+
+    def _prediction(self, rows: list[dict], entry: dict, language: str) -> tuple[list[Outcome], int]:
+        """The kinds with a trained head."""
         from xstilts.evaluation.predict import Predictor
 
         kind, labels, options = entry["kind"], entry["labels"], entry["options"]
@@ -60,7 +67,7 @@ class Attacker:
         nearest = options["mining"] == "nearest"
         layer = retrieval.layer_at(options["relative_depth"], self.layers)
         length = entry["hyper"]["max_length"]
-        embedder = retrieval.Embedder(self.model, layer, options["pooling"], length, self.precision)
+        embedder = retrieval.Embedder(self.model, layer, options["pooling"], length, self.precision, self.pre_norm)
         side = "target" if nearest else "source"
         pool = [row for row in rows if row["side"] != side]
         partners = {row["id"] for row in pool}
@@ -100,11 +107,13 @@ def run(
     by_task: dict[str | None, list[str]] = {}
     for target, entry in spec["targets"].items():
         by_task.setdefault(entry["training_task"], []).append(target)
+    tokenizer = None
     for task, targets in by_task.items():
         model = loading.load(model_dir, Path(targets_dir) / task if task else encoder, place)
+        model.tokenizer = tokenizer = tokenizer or model.tokenizer  # one for all models: reading it takes 0.6 s
         attacker = Attacker(
             model, spec["model"]["layers"], spec["attack"], spec["languages"], spec["examples"], spec["attack_seed"],
-            spec["precision"],
+            spec["precision"], spec["model"]["pre_norm"],
         )  # fmt: skip
         for target in targets:
             for language in spec["targets"][target]["languages"]:

@@ -65,12 +65,18 @@ def length_batches(features: Sequence[dict], tokens_per_batch: int) -> Iterator[
 
 @contextmanager
 def inference(model, precision: str):
-    """Evaluation mode, no gradients, autocast to `precision`; yields the model's device, restores the mode."""
+    """Evaluation mode, no gradients, autocast to `precision`; yields the model's device, restores the mode.
+
+    Autocast keeps its bfloat16 copies of the weights until the outermost context ends: a caller of many small
+    predictions opens one around all of them.
+    """
     device = next(model.encoder.parameters()).device
     training = model.training
-    model.eval()
+    if training:
+        model.eval()
     try:
         with torch.inference_mode(), runtime.autocast(device, precision):
             yield device
     finally:
-        model.train(training)
+        if training:
+            model.train()

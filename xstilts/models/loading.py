@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from xstilts.errors import UserError
 from xstilts.files import read_json
-from xstilts.models import checkpoints, heads
+from xstilts.models import checkpoints, heads, runtime
 from xstilts.models.encoder import MODEL_TYPES, Encoder
 from xstilts.models.parameters import WORD_EMBEDDINGS
 
@@ -19,12 +20,14 @@ class TaskModel(nn.Module):
     """An encoder with one head a task.
 
     `encoder`; `heads`: task -> module; `head_settings`: task -> {kind, labels, options}; `config`: the base model's
-    config.json; `tokenizer`: tokenizers.Tokenizer (read when first used); `pad_id`.
+    config.json; `changed`: names of the encoder's tensors that did not come from the base model; `tokenizer`:
+    tokenizers.Tokenizer (read when first used); `pad_id`.
     """
 
-    def __init__(self, encoder: nn.Module, config: dict, tokenizer_file: Path):
+    def __init__(self, encoder: nn.Module, config: dict, tokenizer_file: Path, changed: Iterable[str] = ()):
         super().__init__()
         self.encoder, self.config, self.tokenizer_file = encoder, config, tokenizer_file
+        self.changed = frozenset(changed)
         self.heads, self.head_settings = nn.ModuleDict(), {}
         self.pad_id = int(config.get("pad_token_id") or 0)
 
@@ -71,15 +74,16 @@ def load(model_dir: str | Path, checkpoint_dir: str | Path | None = None, device
     Weights are float32, but word embeddings stored in float16 stay so (rows are cast after the look-up). Missing or
     unknown tensors and a checkpoint of another parent are `UserError`s.
     """
+    runtime.keep_memory()
     model_dir = Path(model_dir)
     config = read_json(model_dir / "config.json")
     state = checkpoints.read_tensors(model_dir / "model.safetensors")
-    settings, head_state = {}, {}
+    settings, changed, head_state = {}, {}, {}
     if checkpoint_dir is not None:
         checkpoint, changed, head_state = checkpoints.read(Path(checkpoint_dir), model_dir)
         state.update(changed)
         settings = checkpoint["heads"]
-    model = TaskModel(_encoder(config, state, model_dir), config, model_dir / "tokenizer.json")
+    model = TaskModel(_encoder(config, state, model_dir), config, model_dir / "tokenizer.json", changed)
     for task, head in settings.items():
         model.add_head(task, head["kind"], len(head.get("labels") or ()), seed=0, settings=head)
     _load_strictly(model.heads, head_state, f"{checkpoint_dir}/model.safetensors")

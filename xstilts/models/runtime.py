@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import resource
 import sys
+from typing import NoReturn
 
 import torch
 
@@ -37,6 +40,23 @@ def peak_memory_mb(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device) // 2**20
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def keep_memory() -> None:
+    """Let glibc keep freed memory for the next tensors: the kernel else takes the pages back and zeroes new ones.
+
+    Half of a job's system time: 0.6 of 8.8 s of a short training. Without glibc nothing happens.
+    """
+    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        libc.mallopt(-3, 32 << 20)  # M_MMAP_THRESHOLD: the most that it accepts
+        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
+def leave() -> NoReturn:
+    """End the process with status 0, its work being done: Python takes 0.5 s to take torch and a tokenizer apart."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def versions() -> dict[str, str]:

@@ -213,7 +213,7 @@ class _Run:
         if task.hyper.get("max_grad_norm"):
             torch.nn.utils.clip_grad_norm_(state.trainable(self.model).values(), task.hyper["max_grad_norm"])
         self.optimiser.step()
-        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.zero_grad()
         return total
 
     def _log(self) -> None:

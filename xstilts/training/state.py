@@ -17,8 +17,9 @@ def save(path: Path, model, optimiser, progress: dict, pending: list, best: dict
     """
     tensors = {f"weight/{name}": parameter for name, parameter in trainable(model).items()}
     tensors |= {f"best/{name}": tensor for name, tensor in best.items()}
-    for index, values in optimiser.state_dict()["state"].items():
-        tensors |= {f"moment/{index}/{name}": tensor for name, tensor in values.items()}
+    for index, parameter in enumerate(optimiser.parameters):
+        moments = optimiser.state.get(parameter, {})
+        tensors |= {f"moment/{index}/{name}": tensor for name, tensor in moments.items()}
     tensors["random/cpu"] = torch.get_rng_state()
     if model.device.type == "cuda":
         tensors["random/cuda"] = torch.cuda.get_rng_state(model.device)
@@ -40,11 +41,10 @@ def restore(path: Path, model, optimiser) -> tuple[dict, list, dict]:
     with torch.no_grad():
         for name, parameter in trainable(model).items():
             parameter.copy_(groups["weight"][name])
-    moments: dict[int, dict] = {}
+    parameters = optimiser.parameters
     for name, tensor in groups.get("moment", {}).items():
         index, _, key = name.partition("/")
-        moments.setdefault(int(index), {})[key] = tensor
-    optimiser.load_state_dict({**optimiser.state_dict(), "state": moments})
+        optimiser.state.setdefault(parameters[int(index)], {})[key] = tensor.to(model.device)
     torch.set_rng_state(groups["random"]["cpu"])
     if "cuda" in groups["random"]:
         torch.cuda.set_rng_state(groups["random"]["cuda"], model.device)
