@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from benchmarks import embedded
+
 RESULTS = Path(__file__).resolve().parent / "results"
 ROUNDS = 7
 
@@ -83,7 +85,7 @@ def startup() -> list[dict]:
 
 def main() -> None:
     """Run the named benchmarks (all of them by default)."""
-    known = {"attention": attention, "startup": startup}
+    known = {"attention": attention, "startup": startup, "generator": embedded.speed, "shortcuts": embedded.shortcuts}
     for name in sys.argv[1:] or known:
         rows = known[name]()
         RESULTS.mkdir(exist_ok=True)

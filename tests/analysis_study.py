@@ -181,6 +181,12 @@ def _gold(results: Path, rng, target: str, identity: dict, code: str, items: int
     if kind == "pair":
         labels = [rng.choice(identity["labels"]) for _ in range(items)]
         submission.write_labels(gold, labels)
+        own = random.Random(f"{target}/{code}")
+        texts = [[" ".join(_sentence(own, code)) for _ in range(2)] for _ in labels]
+        examples = zip(texts, labels, strict=True)
+        write_jsonl(
+            rows, [{"id": str(n), "text_a": a, "text_b": b, "label": y} for n, ((a, b), y) in enumerate(examples)]
+        )
         return labels
     if kind == "tagging":
         sentences = [_sentence(rng, code) for _ in range(items)]
@@ -197,6 +203,7 @@ def _gold(results: Path, rng, target: str, identity: dict, code: str, items: int
             examples.append({"id": f"q{number}", "context": " ".join(words), "question": " ".join([*words[6:9], "?"]),
                              "answers": [{"text": words[10], "start": start}]})  # fmt: skip
         submission.write_gold_answers(gold, examples)
+        write_jsonl(rows, examples)
         return examples
     english = sorted(" ".join(_sentence(rng, "en")) + f" {number}" for number in range(items))
     order = rng.sample(range(items), items)

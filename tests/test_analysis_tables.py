@@ -15,7 +15,7 @@ COLUMNS = {
     "task_version,model_revision,data_fingerprint",
     "baselines": "target,language,baseline,metric,value,n",
     "robustness": "model,intermediate,target,language,seed,attack,mode,n,skipped,clean,attacked,success_rate,queries,"
-    "perturbed,similarity,ci_low,ci_high",
+    "perturbed,similarity,broken,unreadable,ci_low,ci_high",
     "comparisons": "model,intermediate,baseline,target,language,gain,ci_low,ci_high,p,p_holm,n_examples,n_seeds,method",
     "scaling": "family,target,intermediate,measure,n_sizes,slope,ci_low,ci_high,status,why",
     "claims": "claim,measure,published,source,value,ci_low,ci_high,verdict,why",
@@ -217,6 +217,7 @@ def test_robustness_counts_and_f1_from_counts(demo):
     assert float(one["ci_low"]) <= float(one["attacked"]) <= float(one["ci_high"]) <= 100
     assert float(one["attacked"]) <= float(one["clean"]) <= 75  # at most 6 of 8 chunks right in every sentence
     assert {"mean", "mean_non_en"} <= {row["language"] for row in table}
+    assert {(row["broken"], row["unreadable"]) for row in table} == {("", "")}  # texts that no generator wrote
 
 
 def test_word_lists_and_gazetteer():

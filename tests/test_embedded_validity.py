@@ -104,7 +104,7 @@ def test_items_hold_as_they_are_and_with_a_typing_error(code):
             assert any(validity.outcomes(name, code, row) or []), row
             changed = _with_a_typing_error(row, grammar(code).joiner)
             if changed:
-                assert embedded.verdict(name, code, row, **changed) in ("holds", "unreadable"), changed
+                assert embedded.verdict(name, code, row, **changed) != "broken", changed
 
 
 def _with_a_typing_error(row, joiner):

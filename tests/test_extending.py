@@ -31,7 +31,7 @@ def add_toys(root):
     model = (root / "catalog/models/tiny.yaml").read_text().replace("seed: 0", "seed: 7")
     attack = (root / "catalog/attacks/charswap.yaml").read_text().replace("version: 1", "version: 2")
     words = re.sub(r"(?s)^language:.*?(?=^nouns:)", "", (root / "catalog/lexicons/en.yaml").read_text(), flags=re.M)
-    words = words.replace("[teacher, teachers]", "[tutor, tutors]")
+    words = words.replace("[teacher, teachers,", "[tutor, tutors,")
     row = "{name: Toyish, iso3: toy, script: Latn, family: none, spaces: true, direction: ltr}"
     language = f"language: {row}\ntargets: [xnli, toynli]\ngrammar: en\n{words}"
     files = {

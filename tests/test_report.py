@@ -5,14 +5,22 @@ import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import analysis_study
 import pytest
+from analysis_study import XNLI
 
+from xstilts import catalog as catalogs
+from xstilts.analysis import tables
 from xstilts.analysis.run import analyse
+from xstilts.analysis.shallow import PAIR_METHODS
+from xstilts.files import write_jsonl
+from xstilts.report import style
 from xstilts.report.build import report
 from xstilts.report.contents import Contents
-from xstilts.report.narrative import warnings
+from xstilts.report.narrative import summary, warnings
+from xstilts.report.samples import samples
 from xstilts.report.tables import Cell, Table
 
 
@@ -111,6 +119,72 @@ def test_baselines_published_numbers_claims_and_selection_are_shown(demo):
     for words in ("sliding window", "word overlap", "XLM-R large, published", "Text of claim 14.", "English dev score"):
         assert words in text
     assert "31.0" in text and "mT5" not in text  # jiant's Tatoeba, only the paper's encoder
+
+
+def test_retrieval_scores_stand_beside_both_overlap_baselines(demo):
+    for name in ("scores", "languages_tatoeba", "languages_bucc2018", "baselines"):
+        text = (demo[1] / "tables" / f"{name}.md").read_text(encoding="utf-8")
+        assert "word overlap" in text and "anchor-free overlap" in text, name
+    assert "(shallow) | strongest" in (demo[1] / "tables" / "scores.md").read_text(encoding="utf-8")
+
+
+def test_every_baseline_has_words_for_its_name(demo):
+    names = {row["baseline"] for row in Contents(*demo).tables["baselines"]}
+    names |= {*PAIR_METHODS, "random_candidate", "no_answer", "choice_only", "choice_overlap"}
+    assert {name for name in names if "_" in style.baseline(name)} == set()
+
+
+def test_baselines_of_intermediate_tasks_stand_beside_their_dev_scores(demo, tmp_path):
+    spec, results, catalog = demo
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy)
+    rows = [{"id": str(n), "text_a": "a b", "text_b": "a c", "label": XNLI[n % 3]} for n in range(30)]
+    for split in ("train", "dev"):
+        write_jsonl(copy / "examples" / "mnli" / "en" / f"{split}.jsonl", rows)
+    analyse({**spec, "catalog": {"mnli": {**spec["targets"]["xnli"], "kind": "pair"}}}, copy, catalog)
+    report(spec, copy, catalog)
+    assert "Shallow baselines of the intermediate tasks" in page(copy) and "majority label 33.3" in page(copy)
+    assert "Shallow baselines of the intermediate tasks" not in page(results)
+    line = (copy / "tables" / "intermediate_baselines.md").read_text(encoding="utf-8").splitlines()[-1]
+    assert line.startswith("| MNLI | accuracy |") and line.endswith("| – | 70.0 |")  # no such training of the smaller
+
+
+@pytest.mark.parametrize(("broken", "warned"), [(1.0, False), (25.0, True)])
+def test_broken_labels_are_said_plainly(demo, tmp_path, broken, warned):
+    spec, results, catalog = demo
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy)
+    rows = tables.read("robustness", copy)
+    assert not any("gold label" in line for line in summary(Contents(spec, copy, catalog)))
+    tables.write("robustness", [{**row, "broken": broken, "unreadable": 2.0} for row in rows], copy)
+    report(spec, copy, catalog)
+    text = page(copy)
+    assert f"{broken} % no longer have their gold label" in text and "2.0 % could not be judged" in text
+    assert ("the model need not be wrong, and" in text) == warned
+    assert f"| {broken} | 2.0 |" in (copy / "tables" / "robustness.md").read_text(encoding="utf-8")
+
+
+def test_samples_of_generated_data_are_marked_with_language_and_direction(demo):
+    text = page(demo[1])
+    assert "Samples of the generated data" in text and '<span lang="de" dir="ltr">' in text
+    spec = {**demo[0], "targets": {"xnli": {**demo[0]["targets"]["xnli"], "languages": ["en", "ar"]}}}
+    contents = SimpleNamespace(spec=spec, languages=["en", "ar"], catalog=catalogs.load())
+    found = samples(contents)
+    assert {(one["language"], one["direction"]) for line in found["sentences"] for one in line["others"]} == {
+        ("ar", "rtl")
+    }
+    (task, items), *others = found["items"]
+    assert task == "XNLI" and not others and [item[:2] for item in items] == [("en", "ltr"), ("ar", "rtl")]
+    local = {name: "local" for name in spec["sources"]}
+    assert samples(SimpleNamespace(spec={**spec, "sources": local}, languages=["en"], catalog=None)) is None
+
+
+def test_no_samples_without_generated_data(demo, tmp_path):
+    spec, results, catalog = demo
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy)
+    report({**spec, "sources": {name: "local" for name in spec["sources"]}}, copy, catalog)
+    assert "Samples of the generated data" not in page(copy)
 
 
 def test_missing_cells_are_named(demo, tmp_path):

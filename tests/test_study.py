@@ -89,7 +89,7 @@ def test_paper_lists_what_is_unpinned_and_drops_what_is_unlicensed():
         ({"training": {"preset": "demos"}}, ["config.yaml", "training.preset", "demos", "demo"]),
         ({"training": {"preset": "demo", "overrides": {"xnli": {}}}}, ["overrides", "xnli", "trained as mnli"]),
         ({"training": {"preset": "demo", "overrides": {"mnli": {"lr": 1}}}}, ["overrides", "lr", "learning_rate"]),
-        ({"languages": ["en", "sw"]}, ["languages", "embedded", "sw"]),
+        ({"languages": ["en", "fr"]}, ["languages", "embedded", "fr"]),
         ({"mixtures": {"mix9": {"tasks": "all", "sampling": "capped"}}}, ["mixtures.mix9.cap", "needs it"]),
         ({"attacks": [{"attacks": ["charswap"], "seeds": [7], "examples": 2}]}, ["attacks[0].seeds", "7"]),
         ({"sources": ["local"], "data_root": None}, ["config.yaml", "sources", "data_root"]),

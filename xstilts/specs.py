@@ -232,6 +232,12 @@ class Specs:
                 for (attack, model, intermediate, seed), cell in study.attack_cells.items()
             ],
             "sources": {task: study.source(task)[0] for task in study.data_tasks()},
+            "generators": {
+                task: [part["generator"] for part in parts]
+                for task in study.data_tasks()
+                for source, parts in [study.source(task)]
+                if source == "embedded"
+            },
             # what structural claims are checked against
             "catalog": {name: entry.identity for name, entry in self.tasks.items()},
             "revisions": {

@@ -11,6 +11,8 @@ import regex
 
 # a word, or one character where the script writes no spaces between words
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
+SENTENCE_END = regex.compile(r"[.!?…]")
+DIGIT = regex.compile(r"\p{N}")
 TOKEN = regex.compile(rf"[{UNSPACED}]\p{{M}}*|[[\p{{L}}\p{{M}}\p{{N}}]--[{UNSPACED}]]+", regex.V1)
 ANSWER_LENGTHS = (1, 2, 3)  # tokens of a guessed answer; SQuAD's median answer has 2-3
 WINDOW = 6  # tokens on each side of a guessed answer that are compared with the question
@@ -73,6 +75,14 @@ def random_span(key: str, context: str, question: str) -> str:
     return context[spans[first][0] : spans[last][1]]
 
 
+def random_candidate(key: str, context: str, spans: list[tuple[int, int]]) -> str:
+    """The text of one of the spans (start, end) of a context, drawn from the question's id; "" without spans."""
+    if not spans:
+        return ""
+    start, end = spans[int(np.random.default_rng(zlib.crc32(key.encode("utf-8"))).integers(len(spans)))]
+    return context[start:end]
+
+
 def sliding_window(key: str, context: str, question: str) -> str:
     """The span of 1-3 tokens with the most question words around it, after Richardson et al. 2013 (MCTest).
 
@@ -100,26 +110,57 @@ def sliding_window(key: str, context: str, question: str) -> str:
     return context[matches[best[1]].start() : matches[best[2]].end()]
 
 
-def nearest(rows: list[dict]) -> list[int]:
+def nearest(rows: list[dict], anchors: bool = True) -> list[int]:
     """For each target (English) sentence in file order: the 0-based row of the source sentence that shares most words.
 
-    Jaccard similarity of word sets; ties, and no shared word at all, go to the first row.
+    Jaccard similarity of word sets; ties, and no shared word at all, go to the first row. With anchors=False the words
+    of `anchors_of` do not count.
     """
-    sides = _sides(rows)
-    _, found = _best(sides["target"], sides["source"])
+    words = _words(rows, anchors)
+    _, found = _best(words["target"], words["source"])
     return found.tolist()
 
 
-def mine(rows: list[dict], dev: list[dict]) -> list[tuple[str, str]]:
-    """Pairs of ids (source, target): mutual best Jaccard, at least the threshold that is best on the dev pools."""
-    threshold = _threshold(dev)
-    return [(source, target) for similarity, source, target in _mutual(rows) if similarity >= threshold]
+def mine(rows: list[dict], dev: list[dict], anchors: bool = True) -> list[tuple[str, str]]:
+    """Pairs of ids (source, target): mutual best Jaccard, at least the threshold that is best on the dev pools.
+
+    With anchors=False the words of `anchors_of` count neither here nor for the threshold.
+    """
+    threshold = _threshold(dev, anchors)
+    return [(source, target) for similarity, source, target in _mutual(rows, anchors) if similarity >= threshold]
 
 
-def _threshold(dev: list[dict]) -> float:
+def anchors_of(rows: list[dict]) -> dict[str, set[str]]:
+    """side -> lower-case words of its sentences that match across languages without any knowledge of them.
+
+    Rows are retrieval examples of both sides. Anchors are (1) words with a digit; (2) words that a sentence of that
+    side writes with a capital after its first word: names, in German all nouns; (3) words that occur in the same
+    letters on both sides and have a capital on either, wherever they stand: names that only ever begin a sentence, and
+    with them a few function words ("in", "was"). What is left are small words, cognates and loans. (2) and (3) find
+    nothing in scripts without case but Latin words among them.
+    """
+    capital: dict[str, set[str]] = {"source": set(), "target": set()}  # anywhere
+    names: dict[str, set[str]] = {"source": set(), "target": set()}  # after the first word of a sentence
+    seen: dict[str, set[str]] = {"source": set(), "target": set()}
+    for row in rows:
+        side, text, end = row["side"], row["text"], None
+        for match in TOKEN.finditer(text):
+            word = match.group()
+            first = end is None or SENTENCE_END.search(text, end, match.start())
+            end = match.end()
+            seen[side].add(word.lower())
+            if word[0] != word[0].lower():
+                capital[side].add(word.lower())
+                if not first:
+                    names[side].add(word.lower())
+    shared = seen["source"] & seen["target"] & (capital["source"] | capital["target"])
+    return {side: names[side] | shared | {word for word in words if DIGIT.search(word)} for side, words in seen.items()}
+
+
+def _threshold(dev: list[dict], anchors: bool) -> float:
     matched = {row["id"]: row["match"] for row in dev if row["side"] == "source" and row["match"] is not None}
     best, right = (0.0, math.inf), 0
-    for rank, (similarity, source, target) in enumerate(_mutual(dev), 1):
+    for rank, (similarity, source, target) in enumerate(_mutual(dev, anchors), 1):
         right += matched.get(source) == target
         f1 = 2 * right / (rank + len(matched))
         if f1 > best[0]:
@@ -127,11 +168,11 @@ def _threshold(dev: list[dict]) -> float:
     return best[1]
 
 
-def _mutual(rows: list[dict]) -> list[tuple[float, str, str]]:
-    sides = _sides(rows)
-    similarity, forward = _best(sides["source"], sides["target"])
-    _, backward = _best(sides["target"], sides["source"])
-    ids = {side: [row["id"] for row in sides[side]] for side in sides}
+def _mutual(rows: list[dict], anchors: bool) -> list[tuple[float, str, str]]:
+    words = _words(rows, anchors)
+    similarity, forward = _best(words["source"], words["target"])
+    _, backward = _best(words["target"], words["source"])
+    ids = {side: [row["id"] for row in rows if row["side"] == side] for side in words}
     pairs = [
         (float(similarity[i]), ids["source"][i], ids["target"][j])
         for i, j in enumerate(forward.tolist())
@@ -140,15 +181,23 @@ def _mutual(rows: list[dict]) -> list[tuple[float, str, str]]:
     return sorted(pairs, key=lambda pair: (-pair[0], pair[1], pair[2]))
 
 
-def _sides(rows: list[dict]) -> dict[str, list[dict]]:
-    return {side: [row for row in rows if row["side"] == side] for side in ("source", "target")}
+def _words(rows: list[dict], anchors: bool) -> dict[str, list[list[str]]]:
+    """side -> the sorted set of words of each of its sentences."""
+    without = {"source": set(), "target": set()} if anchors else anchors_of(rows)
+    return {
+        side: [sorted(set(tokens(row["text"])) - left_out) for row in rows if row["side"] == side]
+        for side, left_out in without.items()
+    }
 
 
-def _best(queries: list[dict], database: list[dict], chunk: int = 2000) -> tuple[np.ndarray, np.ndarray]:
-    """(best Jaccard, its row in the database) of each query: float (q,), int (q,). Sparse, in chunks of queries."""
+def _best(queries: list[list[str]], database: list[list[str]], chunk: int = 2000) -> tuple[np.ndarray, np.ndarray]:
+    """(best Jaccard, its row in the database) of each query: float (q,), int (q,). Sparse, in chunks of queries.
+
+    queries, database: the different words of each text.
+    """
     from scipy.sparse import csr_matrix
 
-    sets = [[sorted(set(tokens(row["text"]))) for row in side] for side in (queries, database)]
+    sets = [queries, database]
     seen = Counter(word for words in sets[1] for word in words)
     words = {word: index for index, word in enumerate(sorted(seen)) if seen[word] <= FREQUENT}
     sizes = [np.array([len(words) for words in side], dtype=float) for side in sets]

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from xstilts import paths
-from xstilts.analysis import bootstrap
+from xstilts.analysis import bootstrap, generated
 from xstilts.analysis.load import inside
 from xstilts.files import read_jsonl
 
@@ -18,16 +18,18 @@ def load(spec: dict, results: Path) -> tuple[Attacked, list[dict]]:
     """(outcomes by attack, model, intermediate, seed, target, language; what is missing).
 
     An entry holds `clean` and `attacked`, arrays (n, 1) of scores 0-1 or (n, 3) of counts (correct, predicted, gold),
-    and the rows' `outcome`, `queries`, `perturbed`, `similarity`.
+    and the rows' `outcome`, `queries`, `perturbed`, `similarity` and `label` (`generated.Labels`).
     """
-    found, missing = {}, []
+    found, missing, labels = {}, [], generated.Labels(spec, results)
     for cell in spec["attack_cells"]:
         names = {key: cell[key] for key in ("attack", "model", "intermediate", "seed")}
         for target in cell["targets"]:
             for language in spec["targets"][target]["languages"]:
                 path = inside(results, paths.attack_rows(target, language), **names)
                 if path.is_file():
-                    found[*names.values(), target, language] = _arrays(read_jsonl(path))
+                    rows = read_jsonl(path)
+                    entry = _arrays(rows) | {"label": labels(target, language, rows)}
+                    found[*names.values(), target, language] = entry
                 else:
                     file = path.relative_to(results).as_posix()
                     missing.append({**names, "target": target, "language": language, "file": file})
@@ -77,7 +79,9 @@ def rows(spec: dict, found: Attacked, outcomes: Outcomes) -> list[dict]:
 
     clean, attacked: the task's score over all n examples (skipped ones keep their score). success_rate: succeeded /
     (succeeded + failed), the attacks on examples that were right before, in percent. queries, perturbed, similarity:
-    means over attacked examples. ci: 95 % percentile interval of `attacked` over examples.
+    means over attacked examples. broken: of the successful adversaries of generated data the share in percent whose
+    label does not follow from the edited text any more; unreadable: the share that cannot be judged. ci: 95 %
+    percentile interval of `attacked` over examples.
     """
     result = []
     for cell in spec["attack_cells"]:
@@ -110,6 +114,10 @@ def _summary(entries: list[dict]) -> dict:
     for name in ("queries", "perturbed", "similarity"):
         pairs = [list(zip(one["outcome"], one[name], strict=True)) for one in entries]
         summary[name] = _mean([_mean([value for outcome, value in pair if outcome != "skipped"]) for pair in pairs])
+    for name, verdicts in (("broken", ["broken"]), ("unreadable", ["unclear", "unreadable"])):
+        summary[name] = _mean(
+            [_mean([100.0 * (one in verdicts) for one in entry["label"] if one is not None]) for entry in entries]
+        )
     return summary
 
 

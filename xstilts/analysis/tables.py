@@ -13,7 +13,7 @@ COLUMNS = {
     "task_version model_revision data_fingerprint",
     "baselines": "target language baseline metric value n",
     "robustness": "model intermediate target language seed attack mode n skipped clean attacked success_rate queries "
-    "perturbed similarity ci_low ci_high",
+    "perturbed similarity broken unreadable ci_low ci_high",
     "comparisons": "model intermediate baseline target language gain ci_low ci_high p p_holm n_examples n_seeds method",
     "scaling": "family target intermediate measure n_sizes slope ci_low ci_high status why",
     "claims": "claim measure published source value ci_low ci_high verdict why",

@@ -134,7 +134,7 @@ def specific_subject(c: Clause, s: Sampler) -> Clause | None:
     if c.subj.kind != "noun" or c.subj.det != "a" or c.subj.adj or c.kind not in ("verb", "at"):
         return None
     below = [leaf for leaf in meaning.leaves(c.subj.head) if c.kind != "verb" or leaf in meaning.subjects(c.pred)]
-    if c.subj.head == "person" and s.rng.chance(0.4):
+    if c.subj.head == "person" and s.names and s.rng.chance(0.4):
         return c._replace(subj=s.name())
     return c._replace(subj=noun("the", s.rng.choice(below))) if below else None
 
@@ -175,7 +175,8 @@ def other_subject(c: Clause, s: Sampler) -> Clause | None:
     else:
         heads = meaning.leaves("person") + meaning.leaves("animal")
     if c.kind in ("report", "isa"):
-        return c._replace(subj=s.name())
+        heads = s.people if c.kind == "report" else ("woman", "man")
+        return c._replace(subj=s.name() if s.names else noun("the", s.rng.choice(heads)))
     if c.subj.kind == "org":
         return c._replace(subj=NP("org", None, s.rng.choice(s.organisations)))
     if c.kind == "adjective":

@@ -123,12 +123,6 @@ def objects(verb: str) -> tuple[str, ...]:
 
 
 @cache
-def absurd(verb: str) -> tuple[str, ...]:
-    """Basic nouns that nobody does it to."""
-    return tuple(x for group in concepts()["verbs"][verb].get("absurd", ()) for x in leaves(group))
-
-
-@cache
 def adjectives(head: str) -> tuple[str, ...]:
     """Adjectives that go with a basic noun."""
     items = concepts()["adjectives"].items()
@@ -212,14 +206,27 @@ def shift(head: str) -> int:
     return stable_hash("shift", head) % BUCKETS
 
 
+def mover(subj: NP) -> NP | None:
+    """The noun or person of a subject whose head shifts the bucket: of "X and Y" the first; None for companies."""
+    first = subj.head if subj.kind == "and" else subj
+    return first if first.kind in ("noun", "person") else None
+
+
+def with_mover(subj: NP, head: str | None) -> NP:
+    """The subject with another head where `mover` looks."""
+    if subj.kind == "and":
+        return subj._replace(head=subj.head._replace(head=head))
+    return subj._replace(head=head)
+
+
 def bucket(clause: Clause) -> int:
     """0-9: decides the split. One hash for all that is said, plus the `shift` of whom it is said of, so that somebody
     of whom it belongs to a wanted split is found without hashing again."""
-    subj = clause.subj
-    if subj.kind not in ("noun", "person"):
+    moving = mover(clause.subj)
+    if moving is None:
         return stable_hash("split", skeleton(clause)) % BUCKETS
-    rest = skeleton(clause._replace(subj=subj._replace(head=None)))
-    return (stable_hash("split", rest) + shift(subj.head)) % BUCKETS
+    rest = skeleton(clause._replace(subj=with_mover(clause.subj, None)))
+    return (stable_hash("split", rest) + shift(moving.head)) % BUCKETS
 
 
 def split_of(value) -> str:

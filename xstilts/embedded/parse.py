@@ -69,6 +69,8 @@ class Parser:
         self.templates = g.templates()
         # Where words are written together, in Chinese or with the Arabic "and", phrases are looked for by character.
         self.by_word = bool(g.joiner) and not any(mark.isalpha() for mark in g.tight_right)
+        of_class = {g.features("nouns", key): noun("the", key) for key in reversed(meaning.leaves("thing"))}
+        self.unknown = {**UNKNOWN, "what": tuple(of_class.values())}  # an object of each class: verbs may ask for it
         self.forms = {
             category: {
                 key: [" ".join(text for text, _ in form) for name, form in forms.items() if name != "class"]
@@ -162,8 +164,7 @@ class Parser:
                 continue
             rendered, spans = self.g.text_with_spans(tokens)
             if _shape(rendered) == shape:
-                if template.startswith("who"):
-                    clause = clause._replace(subj=UNKNOWN["who"][0])
+                clause = _unasked(clause, template)
                 readings.setdefault((clause, template), Reading(clause, template, spans))
         return list(readings.values()) or (self._joined(text) if joined else [])
 
@@ -185,16 +186,16 @@ class Parser:
             if template in STATEMENTS:
                 continue
             asked = template.split("_")[0]
-            subjects = [Phrase(np, 0, 0) for np in UNKNOWN["who"]] if asked == "who" else nps
+            subjects = [Phrase(np, 0, 0) for np in self.unknown["who"]] if asked == "who" else nps
             for subj in subjects:
                 yield from self._about(subj, template, shape, simple, places, times, verbs)
 
     def _about(self, subj: Phrase, template: str, shape, nps, places, times, verbs) -> Iterator[tuple[Clause, str]]:
         """Clauses of one subject; pieces never overlap, and all that a question asks for is an `UNKNOWN`."""
         asked = template.split("_")[0]
-        spots = [Phrase(value, 0, 0) for value in UNKNOWN["where"]] if asked == "where" else [None, *places]
-        moments = [Phrase(value, 0, 0) for value in UNKNOWN["when"]] if asked == "when" else [None, *times]
-        objects = [Phrase(value, 0, 0) for value in UNKNOWN["what"]] if asked == "what" else nps
+        spots = [Phrase(value, 0, 0) for value in self.unknown["where"]] if asked == "where" else [None, *places]
+        moments = [Phrase(value, 0, 0) for value in self.unknown["when"]] if asked == "when" else [None, *times]
+        objects = [Phrase(value, 0, 0) for value in self.unknown["what"]] if asked == "what" else nps
         definite = subj.value.kind in ("person", "org") or subj.value.det == "the"
         signs = (False, True) if definite and template in STATEMENTS else (False,)
         for place, time in product(spots, moments):
@@ -247,6 +248,13 @@ class Parser:
                     found.append(Reading(a.clause, "statement", {}, b.clause))
             at = shape.find(link, at + 1)
         return found
+
+
+def _unasked(clause: Clause, template: str) -> Clause:
+    """With one and the same subject or object where a question asks for it."""
+    if template.startswith("who"):
+        return clause._replace(subj=UNKNOWN["who"][0])
+    return clause._replace(obj=UNKNOWN["what"][0]) if template.startswith("what") else clause
 
 
 def _longest(phrases: list[Phrase]) -> list[Phrase]:

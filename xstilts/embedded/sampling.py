@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cache
 
 from xstilts.embedded import meaning
 from xstilts.embedded.lexicon import concepts
@@ -212,30 +213,51 @@ class Sampler:
         number = meaning.bucket(clause)
         if meaning.split_of_bucket(number) == self.split:
             return clause
-        subj = clause.subj
-        heads = self._who_else(clause)
+        moving = meaning.mover(clause.subj)
+        heads = self._who_else(clause, moving) if moving else ()
         if not heads:
             return None
-        rest = number - meaning.shift(subj.head)
+        rest = number - meaning.shift(moving.head)
+        others = (
+            clause.obj,
+            clause.to,
+            clause.that and clause.that.subj,
+            clause.subj.kind == "and" and clause.subj.adj,
+        )
+        taken = {np.head for np in others if np}
         start = self.rng.below(len(heads))
         for head in (*heads[start:], *heads[:start]):
-            if meaning.split_of_bucket((rest + meaning.shift(head)) % meaning.BUCKETS) == self.split:
-                taken = [np.head for np in (clause.obj, clause.to, clause.that and clause.that.subj) if np]
-                if head not in taken and not (subj.det in ("two", "three") and head in ("person", "child")):
-                    return clause._replace(subj=subj._replace(head=head))
+            fits = meaning.split_of_bucket((rest + meaning.shift(head)) % meaning.BUCKETS) == self.split
+            if fits and head not in taken and not (moving.det in ("two", "three") and head in ("person", "child")):
+                return clause._replace(subj=meaning.with_mover(clause.subj, head))
         return None
 
-    def _who_else(self, clause: Clause) -> tuple[str, ...]:
+    def _who_else(self, clause: Clause, moving: NP) -> tuple[str, ...]:
         """Heads of subjects of which the clause could as well be true."""
-        subj = clause.subj
-        if subj.kind == "person":
+        if moving.kind == "person":
             return self.first_names
-        if subj.kind == "noun" and not subj.adj and not subj.rel:
-            if clause.kind == "verb":
-                return meaning.doers(clause.pred)
-            if clause.kind == "at":
-                return meaning.leaves("person") + meaning.leaves("animal")
-        return ()
+        if clause.kind == "adjective":
+            return adjective_heads(clause.pred)
+        if clause.kind == "at":
+            heads = meaning.leaves("person") + meaning.leaves("animal")
+        elif clause.kind in ("verb", "report"):
+            heads = meaning.doers(clause.pred)
+        else:
+            return ()
+        if moving.adj:
+            heads = tuple(head for head in heads if moving.adj in meaning.adjectives(head))
+        if moving.rel:
+            rel = moving.rel
+            doing = meaning.doers(rel.pred)
+            heads = tuple(head for head in heads if head in doing and (not rel.obj or rel.obj.head != head))
+        return heads
+
+
+@cache
+def adjective_heads(adjective: str) -> tuple[str, ...]:
+    """Basic nouns that the adjective is said of."""
+    heads = meaning.leaves("person") + meaning.leaves("animal") + meaning.leaves("thing")
+    return tuple(head for head in heads if adjective in meaning.adjectives(head))
 
 
 def _different(a: NP | None, b: NP | None) -> bool:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cache
-from itertools import islice, product
+from itertools import islice, pairwise, product
+
+import regex
 
 from xstilts.embedded import meaning, probe
 from xstilts.embedded.grammar import grammar
@@ -53,6 +55,35 @@ def _deletions(language: str) -> dict[str, tuple[str, ...]]:
     return {key: tuple(words) for key, words in table.items()}
 
 
+@cache
+def _neighbours(language: str) -> frozenset[tuple[str, str]]:
+    """Pairs of characters that stand side by side in the sentences whose words make the vocabulary."""
+    g = grammar(language)
+    texts = (g.sentence(clause, template).casefold() for clause, template in probe.meanings(SEEN, 0))
+    return frozenset(pair for text in texts for pair in pairwise(text))
+
+
+@cache
+def _rearranged(language: str) -> dict[str, tuple[str, ...]]:
+    """Words by their sorted characters."""
+    table: dict[str, list[str]] = {}
+    for word in sorted(vocabulary(language)):
+        table.setdefault("".join(sorted(word)), []).append(word)
+    return {key: tuple(words) for key, words in table.items()}
+
+
+def _swapped(a: str, b: str) -> bool:
+    """Two neighbouring grapheme clusters swapped, a letter with its vowel sign being one."""
+    one, two = (regex.findall(r"\X", text) for text in (a, b))
+    places = [i for i, (x, y) in enumerate(zip(one, two, strict=False)) if x != y]
+    return (
+        len(one) == len(two)
+        and len(places) == 2
+        and places[1] == places[0] + 1
+        and ([one[i] for i in places] == [two[i] for i in reversed(places)])
+    )
+
+
 def _one_edit(a: str, b: str) -> bool:
     """At most one character put in, left out or exchanged, or two neighbours swapped."""
     if abs(len(a) - len(b)) > 1:
@@ -74,10 +105,11 @@ def meant(word: str, language: str, original: Iterable[str] = ()) -> tuple[str, 
     plain = "".join(c for c in unicodedata.normalize("NFKC", word) if unicodedata.category(c) != "Cf")
     if plain in known:
         return (plain,)
-    table = _deletions(language)
+    table, table_rearranged = _deletions(language), _rearranged(language)
     keys = {plain, *(plain[:i] + plain[i + 1 :] for i in range(len(plain)))}
     near = {one for key in keys for one in table.get(key, ())} | (known - vocabulary(language))
-    near = {one for one in near if _one_edit(plain, one)}
+    near |= set(table_rearranged.get("".join(sorted(plain)), ()))
+    near = {one for one in near if _one_edit(plain, one) or _swapped(plain, one)}
     if near:
         return tuple(sorted(near))
     alphabet = set("".join(vocabulary(language)))
@@ -118,8 +150,11 @@ def restored(language: str, old: str | list[str], new: str | list[str]) -> bool:
 def _mended(language: str, sentence: str, original: str) -> Iterator[str]:
     """The sentence with its unknown words exchanged for known ones, every way."""
     if not grammar(language).joiner:
-        for i in range(len(sentence) - 1):  # neighbours swapped back
-            yield sentence[:i] + sentence[i + 1] + sentence[i] + sentence[i + 2 :]
+        usual = _neighbours(language) | set(pairwise(original.casefold()))
+        for i in range(len(sentence) - 1):  # neighbours swapped back, where that gives usual neighbours
+            text = sentence[:i] + sentence[i + 1] + sentence[i] + sentence[i + 2 :]
+            if all(pair in usual for pair in pairwise(text[max(0, i - 1) : i + 3].casefold())):
+                yield text
         return
     words = WORD.findall(sentence)
     known = WORD.findall(original)
@@ -150,6 +185,7 @@ def verdict(generator: str, language: str, row: dict, **edited) -> str:
     can be, is no sentence of the grammar).
     Supertags (ccg) and choices are not judged: KeyError.
     """
+    edited = {key: _visible(text, row[key]) for key, text in edited.items()}
     if generator in JUDGED and edited and all(restored(language, row[key], text) for key, text in edited.items()):
         return HOLDS
     found = outcomes(generator, language, row, **edited)
@@ -160,6 +196,13 @@ def verdict(generator: str, language: str, row: dict, **edited) -> str:
     # Where the language does not tell readings apart (a and the), the item as it was is no clearer.
     vague = any(found) and not all(outcomes(generator, language, row) or [])
     return HOLDS if vague else (UNCLEAR if any(found) else BROKEN)
+
+
+def _visible(new: str | list[str], old: str | list[str]) -> str | list[str]:
+    """Without the invisible characters that were put in: a reader does not see them."""
+    if isinstance(new, list):
+        return [_visible(word, "".join(old)) for word in new]
+    return "".join(c for c in new if unicodedata.category(c) != "Cf" or c in old)
 
 
 def outcomes(generator: str, language: str, row: dict, **edited) -> list[bool] | None:

@@ -12,7 +12,7 @@ import markupsafe
 from xstilts import __version__
 from xstilts import catalog as catalogs
 from xstilts.files import replacing, write_text
-from xstilts.report import narrative, sections, style
+from xstilts.report import narrative, samples, sections, shallow, style
 from xstilts.report.contents import Contents
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -67,7 +67,8 @@ def all_tables(contents: Contents) -> dict[str, sections.Table]:
     """Every table of the report by name."""
     tables = [sections.grid(contents), sections.scores(contents), sections.gains(contents)]
     tables += [sections.languages(contents, target) for target in contents.targets]
-    tables += [sections.scaling(contents), sections.robustness(contents), sections.baselines(contents)]
+    tables += [sections.scaling(contents), sections.robustness(contents)]
+    tables += [shallow.baselines(contents), shallow.intermediates(contents)]
     tables += [
         sections.claims(contents),
         sections.selection(contents),
@@ -98,6 +99,7 @@ def page(contents: Contents, drawings: dict[str, str], tables: dict) -> str:
         trend=narrative.trend(contents),
         figures=drawings,
         tables=tables,
+        samples=samples.samples(contents),
         languages=[f"languages_{target}" for target in contents.targets],
         labels={f"languages_{target}": style.target(target) for target in contents.targets},
         published=[{**row, "target": style.target(row["target"])} for row in contents.published()],
@@ -106,7 +108,7 @@ def page(contents: Contents, drawings: dict[str, str], tables: dict) -> str:
         preset=training.get("preset", "–"),
         precision=training.get("precision", "–"),
         trainable=training.get("trainable", "–"),
-        samples=contents.spec["bootstrap"]["samples"],
+        bootstrap_samples=contents.spec["bootstrap"]["samples"],
         version=__version__,
         code=[contents.spec.get(key) for key in ("code", "report_code") if contents.spec.get(key)],
         verdicts=_verdicts(contents),

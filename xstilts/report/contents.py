@@ -21,6 +21,7 @@ class Contents:
         self.spec, self.catalog = spec, catalog
         self.tables = {name: tables.read(name, results) for name in tables.COLUMNS}
         self.records = load.training_records(spec, results)
+        self.intermediate_records = load.intermediate_records(spec, results)
         self.models = sorted(spec["models"], key=lambda name: spec["models"][name]["non_embedding_parameters"])
         self.intermediates = style.intermediates(dict.fromkeys(cell["intermediate"] for cell in spec["cells"]))
         self.targets = sorted(spec["targets"], key=lambda name: GROUPS.index(spec["targets"][name]["group"]))
@@ -68,6 +69,28 @@ class Contents:
         english, others = (self.score(model, intermediate, target, code) for code in ("en", "mean_non_en"))
         return None if english is None or others is None else english - others
 
+    # ---- shallow baselines
+    def shallow_rows(self, task: str) -> list[dict]:
+        """Rows of baselines.csv of a target or an intermediate task."""
+        return [row for row in self.tables["baselines"] if row["target"] == task]
+
+    def shallow_tasks(self) -> list[str]:
+        """Targets and intermediate tasks that have baselines."""
+        return list(dict.fromkeys(row["target"] for row in self.tables["baselines"]))
+
+    def shallow_names(self, task: str) -> list[str]:
+        """The baselines of a task, in the order of the table."""
+        return list(dict.fromkeys(row["baseline"] for row in self.shallow_rows(task)))
+
+    def shallow(self, task: str, language: str, metric: str | None = None) -> dict[str, float]:
+        """baseline -> its score: of one metric, or the task score (QA: mean of F1 and exact match)."""
+        values: dict[str, list[float]] = {}
+        for row in self.shallow_rows(task):
+            if row["language"] == language and metric in (None, row["metric"]):
+                values.setdefault(row["baseline"], []).append(row["value"])
+        return {name: fmean(found) for name, found in values.items()}
+
+    # ---- the grid
     def cells(self) -> list[tuple[str, str]]:
         """(model, intermediate) of the study: models from small to large, intermediates in their fixed order."""
         found = {(cell["model"], cell["intermediate"]) for cell in self.spec["cells"]}
@@ -93,7 +116,6 @@ class Contents:
         codes = dict.fromkeys(code for one in self.spec["targets"].values() for code in one["languages"])
         return sorted(codes, key=lambda code: (code != "en", code))
 
-    # ---- the grid
     def missing(self) -> list[dict]:
         """Cells of the study's grid (scores and attacks) that the tables lack, with the languages that are missing."""
         seeds = {(*key, seed) for key, values in self._scores.items() for seed in values}
@@ -142,12 +164,32 @@ class Contents:
             if (row["attack"], row["model"], row["intermediate"], row["target"], row["language"])
             == (attack, model, intermediate, target, "mean")
         ]
-        names = ("clean", "attacked", "success_rate", "queries", "perturbed", "similarity", "ci_low", "ci_high")
+        names = ("clean", "attacked", "success_rate", "queries", "perturbed", "similarity", "broken", "unreadable")
+        names += ("ci_low", "ci_high")
         if not rows:
             return None
         found = {name: [row[name] for row in rows if row[name] is not None] for name in names}
         means = {name: fmean(values) if values else None for name, values in found.items()}
         return {**means, "n": sum(row["n"] for row in rows), "skipped": sum(row["skipped"] for row in rows)}
+
+    def labels(self, attack: str) -> dict[str, float] | None:
+        """Of an attack's successes on generated data, whatever model and language: `successes` (how many), `broken` and
+        `unreadable` (percent), and `worst`, (target, language, broken percent). None where none could be judged."""
+        counts: dict[tuple[str, str], list[float]] = {}
+        for row in self.tables["robustness"]:
+            if row["attack"] == attack and row["language"] in self.languages and row["broken"] is not None:
+                successes = round((row["n"] - row["skipped"]) * row["success_rate"] / 100)
+                found = counts.setdefault((row["target"], row["language"]), [0, 0.0, 0.0])
+                for place, share in enumerate((100, row["broken"], row["unreadable"])):
+                    found[place] += successes * share / 100
+        if not counts:
+            return None
+        total, broken, unreadable = (sum(found[place] for found in counts.values()) for place in range(3))
+        worst = max(counts, key=lambda key: counts[key][1] / counts[key][0])
+        return {
+            "successes": round(total), "broken": 100 * broken / total, "unreadable": 100 * unreadable / total,
+            "worst": (*worst, 100 * counts[worst][1] / counts[worst][0]),
+        }  # fmt: skip
 
     def published(self) -> list[dict]:
         """Rows of catalog/published.csv: means over all languages of this study's targets, of the paper's encoder."""

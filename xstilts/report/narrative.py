@@ -7,6 +7,7 @@ from xstilts.report.contents import NONE, Contents
 from xstilts.report.style import number, signed
 
 RETRIEVAL = ("bucc2018", "tatoeba")
+FEW = 3.0  # percent of successes whose label broke that need no warning
 
 
 def plural(count: int, word: str) -> str:
@@ -69,7 +70,25 @@ def summary(contents: Contents) -> list[str]:
             drops.append(f"{attack} takes {number(drop)} points on average{rate}")
     if drops:
         lines.append("Under attack: " + "; ".join(drops) + ".")
+    lines += labels(contents)
     lines.append(trend(contents))
+    return lines
+
+
+def labels(contents: Contents) -> list[str]:
+    """One sentence an attack: do its successes keep their labels? Nothing where none could be judged."""
+    lines = []
+    for attack in contents.attacks:
+        found = contents.labels(attack)
+        if not found:
+            continue
+        target, language, share = found["worst"]
+        most = f" (most: {number(share, 0)} % on {style.target(target)}, {language})"
+        many = found["broken"] > FEW
+        text = f"Of the {found['successes']:,} texts with which {attack} succeeded, {number(found['broken'])} % no "
+        text += f"longer have their gold label{most if many else ''}"
+        text += ": there the model need not be wrong, and robustness is better than it looks" if many else ""
+        lines.append(f"{text}; {number(found['unreadable'])} % could not be judged.")
     return lines
 
 

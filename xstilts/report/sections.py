@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from xstilts.report import style
+from xstilts.report import shallow, style
 from xstilts.report.contents import NONE, Contents
+from xstilts.report.shallow import QA, bracket, difference
 from xstilts.report.style import number, signed
 from xstilts.report.tables import Cell, Table
 
-QA = "QA targets: mean of F1 and exact match."
-
-
-def bracket(low: float, high: float) -> str:
-    """`[−0.3, 2.8]`."""
-    return f"[{number(low)}, {number(high)}]"
-
-
-def difference(row: dict | None) -> Cell:
-    """A gain with its interval below, marked up or down where the interval excludes 0; a dash for nothing."""
-    if row is None:
-        return Cell("–", "none")
-    css = "up" if row["ci_low"] > 0 else "down" if row["ci_high"] < 0 else ""
-    return Cell(signed(row["gain"]), css, small=bracket(row["ci_low"], row["ci_high"]))
+ANCHORS = "Anchor-free overlap leaves out what needs no knowledge of a language: names and digits."
 
 
 def grid(contents: Contents) -> Table:
@@ -59,9 +47,12 @@ def scores(contents: Contents) -> Table:
             text = number(contents.score(*key, "mean_non_en")) + (f" ± {number(spread)}" if spread is not None else "")
             row.append(Cell(text, small="" if english is None else f"en {number(english)}"))
         rows.append(row)
+    without = shallow.strongest(contents)
+    rows += [without] if without else []
     caption = (
         "Score, mean over the non-English languages; below it the English score (en) where the target has one. "
         + (f"± standard deviation (n − 1) over {contents.n_seeds} seeds. " if contents.n_seeds > 1 else "One seed. ")
+        + f"Last row: the strongest shallow baseline, for retrieval all of them. {ANCHORS} "
     )
     return Table("scores", caption + QA, ["model", "intermediate", *map(style.target, contents.targets)], rows, 2)
 
@@ -93,8 +84,11 @@ def languages(contents: Contents, target: str) -> Table:
         row = [pair[0], style.task(pair[1]), *shaded]
         row.append(number(contents.score(*pair, target, "mean_non_en")))
         rows.append([*row, number(contents.gap(*pair, target))] if "en" in codes else row)
+    rows += shallow.by_language(contents, target, codes)
     caption = f"{style.target(target)} by language; darker is higher within this table, non-en = mean without English"
-    caption += ", gap = English − non-en." if "en" in codes else "."
+    caption += ", gap = English − non-en. " if "en" in codes else ". "
+    caption += "Below: shallow baselines, without any encoder."
+    caption += f" {ANCHORS}" if "anchor_free_overlap" in contents.shallow_names(target) else ""
     means = ["non-en", "gap"] if "en" in codes else ["non-en"]
     return Table(f"languages_{target}", caption, ["model", "intermediate", *codes, *means], rows, 2)
 
@@ -107,17 +101,20 @@ def robustness(contents: Contents) -> Table:
             for model, name in contents.cells():
                 row = contents.attacked(attack, model, name, target)
                 if row:
-                    under = f"{number(row['attacked'])} {bracket(row['ci_low'], row['ci_high'])}"
+                    under = Cell(number(row["attacked"]), small=bracket(row["ci_low"], row["ci_high"]))
                     rows.append([
                         attack, style.target(target), model, style.task(name), str(row["n"]), str(row["skipped"]),
                         number(row["clean"]), under, number(row["success_rate"]), number(row["queries"]),
-                        number(row["perturbed"], 2), number(row["similarity"], 2),
+                        number(row["perturbed"], 2), number(row["similarity"], 2), number(row["broken"]),
+                        number(row["unreadable"]),
                     ])  # fmt: skip
     caption = (
         "Scores before and under attack, mean over languages, with 95 % bootstrap intervals over examples. success = "
         "share of the attacked (initially right) examples that were broken, in percent; skipped = already wrong, or "
-        "nothing to change; queries, changed share of units and similarity are means over attacked examples. Adaptive: "
-        "every model is attacked with its own outputs."
+        "nothing to change; queries, changed share of units and similarity are means over attacked examples. Of the "
+        "successful adversaries of generated data (a dash: of none, or others), in percent: broken = the label "
+        "no longer follows from the edited text, so that the model need not be wrong; unreadable = cannot be judged. "
+        "Adaptive: every model is attacked with its own outputs."
     )
     columns = [
         "attack",
@@ -132,39 +129,10 @@ def robustness(contents: Contents) -> Table:
         "queries",
         "changed",
         "similarity",
+        "broken",
+        "unreadable",
     ]
     return Table("robustness", caption, columns, rows, 4)
-
-
-def baselines(contents: Contents) -> Table:
-    """Shallow baselines, the chosen intermediate against the strongest of them, and published numbers."""
-    values: dict[tuple[str, str], list[float]] = {}
-    for row in contents.tables["baselines"]:
-        if row["language"] == "mean_non_en":
-            values.setdefault((row["target"], row["baseline"]), []).append(row["value"])
-    published = contents.published_scores()
-    rows = []
-    for target in contents.targets:
-        shallow = ", ".join(
-            f"{style.baseline(name)} {number(fmean(found))}" for (of, name), found in values.items() if of == target
-        )
-        row: list = [style.target(target), shallow or "–"]
-        for model in contents.models:
-            name = contents.choice.get((model, target))
-            score = contents.score(model, name, target, "mean_non_en") if name else None
-            over = difference(contents.over_baseline.get((model, target, "mean_non_en")))
-            small = f"{style.task(name)}, {over.text} {over.small}"
-            row.append(Cell("–", "none") if score is None else Cell(number(score), over.css, small=small))
-        known = published.get(target, {})
-        rows.append([*row, number(known.get("none")), number(known.get("best"))])
-    caption = (
-        "Mean over the non-English languages. Each model with the intermediate chosen on English dev (retrieval: "
-        "none); below it the difference to the strongest shallow baseline with its paired 95 % interval, in colour "
-        "where that excludes 0. Published: XLM-R large on the full XTREME test sets, English included, plain and with "
-        "the best intermediate per target (X-STILTs); for retrieval jiant's replication (BUCC on its dev pools). "
-    )
-    columns = ["target", "shallow baselines", *contents.models, "published: XLM-R large", "published: X-STILTs"]
-    return Table("baselines", caption + QA, columns, rows, 2)
 
 
 def claims(contents: Contents) -> Table:

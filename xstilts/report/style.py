@@ -25,7 +25,11 @@ TASK_LABELS = {
 BASELINE_LABELS = {
     "majority": "majority label", "always_NOUN": "always NOUN", "word_tag": "word's English tag", "all_O": "all O",
     "gazetteer": "English gazetteer", "random_span": "random span", "sliding_window": "sliding window",
-    "word_overlap": "word overlap",
+    "word_overlap": "word overlap", "anchor_free_overlap": "anchor-free overlap",
+    "hypothesis_only": "words of the second text alone", "bag_of_words": "words of both texts",
+    "overlap_trees": "overlap counts", "overlap_negation_trees": "overlap and negation counts",
+    "random_candidate": "random answer of the asked type", "no_answer": "always no answer",
+    "choice_only": "words of the choice alone", "choice_overlap": "choice with most words of the context",
 }  # fmt: skip
 
 

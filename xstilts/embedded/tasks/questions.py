@@ -17,10 +17,12 @@ SLOT = {"who": ("subj", "S"), "what": ("obj", "O"), "where": ("place", "P"), "wh
 
 def _fact(s: Sampler) -> Clause:
     """A positive clause about one individual with at least two of object, place and time."""
-    while True:
-        c = s.own(lambda: s.verb_clause(obj_dets=("the", "the", "a")))
-        if sum(x is not None for x in (c.obj, c.place, c.time)) >= 2:
-            return c
+
+    def draw() -> Clause | None:
+        c = s.verb_clause(obj_dets=("the", "the", "a"))
+        return c if sum(x is not None for x in (c.obj, c.place, c.time)) >= 2 else None
+
+    return s.own(draw)
 
 
 def _covers(wanted, given, slot: str) -> bool:
