@@ -92,7 +92,7 @@ def spec(attack, targets=TARGETS, **changes):
     return {
         "stage": "attack",
         "attack": {"name": attack, **catalog.attacks[attack].identity},
-        "model": {"name": "tiny", "layers": 2},
+        "model": {"name": "tiny", "layers": 2, "pre_norm": False},
         "intermediate": "none",
         "seed": 1,
         "precision": "fp32",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 from xstilts.embedded.grammar import grammar
 from xstilts.embedded.lexicon import concepts
 from xstilts.embedded.meaning import GAP, NP, Clause, noun
@@ -29,9 +31,15 @@ SHOWN = (
 
 
 def words(language: str, clause: Clause, template: str = "statement") -> list[tuple[str, str]]:
-    """(word, what it is called in concepts.yaml) of a sentence; "" for grammatical words and marks."""
-    tokens = grammar(language).clause(clause, template)
-    return [(token.text, _name(token.concept)) for token in tokens]
+    """(word or phrase, what it is called in concepts.yaml) of a sentence; "" for grammatical words and marks."""
+    g = grammar(language)
+    found = []
+    for concept, tokens in groupby(g.clause(clause, template), lambda token: token.concept):
+        if concept:
+            found.append((g.text(list(tokens)), _name(concept)))
+        else:
+            found += [(token.text, "") for token in tokens]
+    return found
 
 
 def line(language: str, clause: Clause, template: str = "statement") -> str:
