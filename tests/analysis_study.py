@@ -64,7 +64,7 @@ CLAIMS = [
 
 
 def languages(target: str) -> list[str]:
-    """Those of the four languages that XTREME's task has."""
+    """Those of LANGUAGES that XTREME's task has."""
     short = {"mlqa": "en de zh", "pawsx": "en de zh", "tydiqa": "en ru", "bucc2018": "de ru zh", "tatoeba": "de ru zh"}
     return short[target].split() if target in short else LANGUAGES
 

@@ -14,8 +14,10 @@ from embedded_sets import EVERY, KEYS, LANGUAGES, RETRIEVAL, SIZE, clause, codes
 from xstilts import embedded
 from xstilts.embedded import lexicon, meaning
 from xstilts.embedded.__main__ import samples
-from xstilts.embedded.grammar import Grammar
+from xstilts.embedded.grammar import Grammar, grammar
 from xstilts.embedded.meaning import noun
+from xstilts.embedded.parse import sentences
+from xstilts.embedded.patterns import Token
 from xstilts.embedded.rng import Rng
 from xstilts.embedded.sampling import Sampler, distinct
 from xstilts.errors import UserError
@@ -87,6 +89,24 @@ def test_no_sentence_is_in_two_splits_in_any_language_or_task(code):
     train = units("udpos", code, "train", 500, 11)
     other = units("udpos", code, "test", SIZE, 1) | units("xquad", code, "test", SIZE, 1, first=150)
     assert not {text.replace(" ", "") for text in train} & {text.replace(" ", "") for text in other}
+
+
+def test_no_single_statement_of_a_training_set_is_in_a_test_set_of_any_task():
+    """Documented exceptions: questions, choices, the stories of anli, the halves of two-clause sentences."""
+
+    def statements(split, seed):
+        found = set()
+        for name in ("mnli", "xnli", "udpos", "panx", "ccg", "squad", "mlqa"):
+            for row in rows(name, "en", split, 1000, seed):
+                if "text_b" in row:
+                    found.add(row["text_b"])
+                elif "tokens" in row:
+                    found.add(grammar("en").text([Token(word, "X") for word in row["tokens"]]))
+                else:
+                    found.update(text for _, text in sentences("en", row["context"]))
+        return {text.replace(" a ", " the ").replace(" an ", " the ") for text in found}
+
+    assert not statements("train", 1) & statements("test", 2)
 
 
 def test_meanings_of_a_split_stay_there_whatever_the_seed():

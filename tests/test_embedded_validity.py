@@ -1,5 +1,7 @@
 """Texts read back to meanings, and what an edit does to a label."""
 
+from collections import Counter
+
 import pytest
 
 from xstilts import embedded
@@ -24,7 +26,10 @@ def test_every_sentence_says_its_meaning_and_no_other(code):
             for one in found
         }
         assert skeleton(clause) in values, text
-        if template != "who":  # Arabic: a question for a subject may leave open who is asked for among two people
+        if (code, template) != (
+            "ar",
+            "who",
+        ):  # Arabic: a question for a subject may leave open who is asked for among two people
             assert len(values) == 1, (text, values)
 
 
@@ -75,6 +80,7 @@ def test_same_words_in_other_roles_break_a_paraphrase():
     row = {"id": "t", "text_a": "On Monday, Anna visits Paul.", "text_b": "Anna visits Paul on Monday.", "label": "1"}
     assert embedded.verdict("pawsx", "en", row) == "holds"
     assert embedded.verdict("pawsx", "en", row, text_b="Paul visits Anna on Monday.") == "broken"
+    assert embedded.verdict("pawsx", "en", row, text_b="Anna Paul visits.") == "unreadable"
     other = {**row, "text_b": "Paul visits Anna on Monday.", "label": "0"}
     assert embedded.verdict("pawsx", "en", other) == "holds"
     assert embedded.verdict("pawsx", "en", other, text_b="Anna visits Paul on Monday.") == "broken"
@@ -97,19 +103,28 @@ def test_questions_are_answered_again():
 
 @pytest.mark.parametrize("code", LANGUAGES)
 def test_items_hold_as_they_are_and_with_a_typing_error(code):
-    names = [name for name in ("xnli", "pawsx", "udpos", "xquad", "tatoeba") if code != "en" or name != "tatoeba"]
+    names = [
+        name
+        for name in ("xnli", "pawsx", "udpos", "panx", "xquad", "tydiqa", "tatoeba")
+        if code != "en" or name != "tatoeba"
+    ]
+    found = Counter()
     for name in names:
         rows = embedded.generate(name, code, "test", 12, 3)
         for row in rows[:12]:
             assert any(validity.outcomes(name, code, row) or []), row
             changed = _with_a_typing_error(row, grammar(code).joiner)
             if changed:
-                assert embedded.verdict(name, code, row, **changed) != "broken", changed
+                found[embedded.verdict(name, code, row, **changed)] += 1
+    assert not found["broken"] and found["holds"] >= 0.9 * sum(found.values()) > 0, found
 
 
 def _with_a_typing_error(row, joiner):
     """Two neighbours inside the longest word of a field exchanged."""
     key = next(name for name in ("tokens", "question", "text_b", "text") if name in row)
+    if not joiner and key != "tokens":  # Chinese: the second and third character, if these are not what makes the item
+        text = row[key]
+        return {key: text[0] + text[2] + text[1] + text[3:]} if text[1] != text[2] else {}
     words = row[key] if key == "tokens" else row[key].split(" ")
     at = max(range(len(words)), key=lambda i: len(words[i]))
     word = words[at]
@@ -136,3 +151,14 @@ def test_one_word_of_two_is_kept_where_names_are_written_together():
     for code in LANGUAGES:
         text = grammar(code).sentence(Clause("verb", pair, "dance", place="street"))
         assert [one.clause.subj for one in validity.read(code, text) if one.clause.subj.det is None] == [pair]
+
+
+def test_what_speakers_could_disagree_about_is_unclear():
+    row = {"id": "t", "text_a": "Anna sings in the park.", "text_b": "Paul sings in the park.", "label": "neutral"}
+    assert embedded.verdict("xnli", "en", row) == "holds"
+    assert embedded.verdict("xnli", "en", row, text_b="Anna sings in the kitchen.") == "unclear"
+
+
+def test_a_lost_token_cannot_be_judged():
+    row = {"id": "t", "tokens": ["Anna", "reads", "."], "tags": ["PROPN", "VERB", "PUNCT"]}
+    assert embedded.verdict("udpos", "en", row, tokens=["Anna", "reads"]) == "unreadable"

@@ -86,10 +86,12 @@ def _function(generator: str, language: str, split: str) -> Callable:
 
 
 def fingerprint(*codes: str) -> str:
-    """sha256 over the concepts and the parsed lexicons of these languages (all, if none is named): it changes when,
-    and only when, a word or a rule does; comments and key order do not count."""
+    """sha256 over concepts.yaml, everyday.yaml and the parsed lexicons of these languages (all, if none is named): it
+    changes when, and only when, a word or a rule of them does; comments and key order do not count."""
+    from xstilts.embedded.tasks.commonsense import everyday
+
     value = {code: [lexicon.load(code).grammar, lexicon.load(code).words] for code in codes or languages()}
-    text = json.dumps([lexicon.concepts(), value], ensure_ascii=False, sort_keys=True)
+    text = json.dumps([lexicon.concepts(), everyday(), value], ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
 

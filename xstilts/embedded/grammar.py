@@ -155,7 +155,7 @@ class Grammar(Writer):
 
         def get(letter, form):
             if letter == "S":
-                if form or self.rules.get("subject_in_context"):
+                if form:
                     return _under("S", self.noun_phrase(clause.subj, form or "nom", self._context(features)).tokens)
                 return _under("S", subject.tokens)
             if letter in phrases:

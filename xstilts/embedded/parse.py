@@ -30,7 +30,6 @@ UNKNOWN = {
     "when": ("monday",),
 }
 DETERMINERS = ("the", "a", "every", "no", "some", "two", "three")
-OBJECT_DETERMINERS = ("the", "a", "some", "two", "three")
 WORD = regex.compile(r"[\p{L}\p{M}\p{N}\p{Cf}'’·]+|[^\s\p{L}\p{M}\p{N}\p{Cf}]")
 
 

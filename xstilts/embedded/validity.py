@@ -181,7 +181,8 @@ def verdict(generator: str, language: str, row: dict, **edited) -> str:
     """Does the label of `row` (as `embedded.generate` gives it) follow when these of its texts are replaced?
 
     `edited`: text_a, text_b, context, question, text or tokens. Returns `holds` (it follows from every reading),
-    `broken` (from none), `unclear` (from some, though it was clear before), `unreadable` (the text, mended as far as
+    `broken` (from none), `unclear` (from some, or speakers could
+    disagree, though it was clear before), `unreadable` (the text, mended as far as
     can be, is no sentence of the grammar).
     Supertags (ccg) and choices are not judged: KeyError.
     """
@@ -193,6 +194,8 @@ def verdict(generator: str, language: str, row: dict, **edited) -> str:
         return UNREADABLE
     if all(found):
         return HOLDS
+    if None in found and True not in found:
+        return UNCLEAR  # readers could disagree
     # Where the language does not tell readings apart (a and the), the item as it was is no clearer.
     vague = any(found) and not all(outcomes(generator, language, row) or [])
     return HOLDS if vague else (UNCLEAR if any(found) else BROKEN)
@@ -205,24 +208,26 @@ def _visible(new: str | list[str], old: str | list[str]) -> str | list[str]:
     return "".join(c for c in new if unicodedata.category(c) != "Cf" or c in old)
 
 
-def outcomes(generator: str, language: str, row: dict, **edited) -> list[bool] | None:
-    """For each reading of the (edited) item: does its label follow? None where a text cannot be read. See `verdict`."""
+def outcomes(generator: str, language: str, row: dict, **edited) -> list[bool | None] | None:
+    """For each reading of the (edited) item: does its label follow? (None: speakers could disagree.) None for all where
+    a text cannot be read. See `verdict`."""
     judge = next((function for names, function in JUDGES if generator in names), None)
     if judge is None:
         raise KeyError(f"{generator}: no validity check; there is one for {', '.join(sorted(JUDGED))}")
     return judge(language, row, {**row, **edited})
 
 
-def _nli(language: str, row: dict, new: dict) -> list[bool] | None:
+def _nli(language: str, row: dict, new: dict) -> list[bool | None] | None:
     premises = _paragraph(language, new["text_a"], row["text_a"])
     hypotheses = read(language, new["text_b"], row["text_b"])
     if premises is None or not hypotheses:
         return None
-    return [
-        relation([c for one in story for c in (one.clause, one.second) if c is not None], h.clause) == row["label"]
+    labels = [
+        relation([c for one in story for c in (one.clause, one.second) if c is not None], h.clause)
         for h in hypotheses
         for story in islice(product(*premises), REPAIRS)
     ]
+    return [None if label is None else label == row["label"] for label in labels]
 
 
 def _canonical(reading: Reading) -> frozenset:
@@ -268,6 +273,8 @@ def _answered(language: str, row: dict, new: dict) -> list[bool] | None:
 
 def _tagged(language: str, row: dict, new: dict) -> list[bool] | None:
     """Each word still stands for the word that has the tag."""
+    if len(row["tokens"]) != len(new["tokens"]):
+        return None
     found = []
     for old, word in zip(row["tokens"], new["tokens"], strict=True):
         if old.casefold() != word.casefold():
