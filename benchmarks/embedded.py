@@ -46,6 +46,19 @@ def shortcuts() -> list[dict]:
         rows.append({"task": name, "chance": round(100 / len({row["label"] for row in test}), 1)} | {
             key: round(value, 1) for key, value in found.items()
         })  # fmt: skip
+    for name in ("commonsenseqa", "cosmosqa", "hellaswag"):
+        test = embedded.generate(name, "en", "test", TEST, 1)
+        learned = shallow.choices(embedded.generate(name, "en", "train", TRAIN, 1))["choice_only"](test, "en")
+        guesses = {"choice_only": learned, "choice_overlap": shallow.choice_overlap(test, "en")}
+        row = {"task": name, "chance": round(100 / len(test[0]["choices"]), 1)}
+        for key, found in guesses.items():
+            right = sum(a == one["label"] for a, one in zip(found, test, strict=True))
+            row[key] = round(100 * right / TEST, 1)
+        rows.append(row)
+    for code in ("de", "es", "ru", "zh"):  # trained in the language itself, which no zero-shot method is
+        train, test = (embedded.generate("pawsx", code, s, n, 1) for s, n in (("train", TRAIN), ("test", TEST)))
+        found = shallow.artefacts(train, test, code)
+        rows.append({"task": f"pawsx {code}", "chance": 50.0} | {key: round(value, 1) for key, value in found.items()})
     for code in (code for code in embedded.languages() if code != "en"):
         test = embedded.generate("tatoeba", code, "test", TEST, 1)
         sources = [row for row in test if row["side"] == "source"]

@@ -111,12 +111,6 @@ def excludes(verb: str) -> tuple[str, ...]:
 
 
 @cache
-def recipients(verb: str) -> tuple[str, ...]:
-    """Basic nouns that it can be done to the benefit of; empty: not ditransitive."""
-    return tuple(x for group in concepts()["verbs"][verb].get("recipient", ()) for x in leaves(group))
-
-
-@cache
 def objects(verb: str) -> tuple[str, ...]:
     """Basic nouns it can be done to; empty: intransitive."""
     return tuple(x for group in concepts()["verbs"][verb].get("object", ()) for x in leaves(group))
