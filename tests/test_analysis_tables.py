@@ -1,4 +1,4 @@
-"""The seven tables of a small study on disk."""
+"""The tables of a small study on disk."""
 
 import csv
 import shutil
@@ -8,12 +8,14 @@ import pytest
 
 from xstilts.analysis import overlap, tables
 from xstilts.analysis.run import analyse
+from xstilts.evaluation import score
 
 # as design/architecture.md gives them
 COLUMNS = {
     "scores": "model,parameters,non_embedding_parameters,intermediate,target,language,seed,metric,value,n,selection,"
     "task_version,model_revision,data_fingerprint",
     "baselines": "target,language,baseline,metric,value,n",
+    "retrieval": "model,intermediate,seed,target,language,split,direction,layer,rule,metric,value,n",
     "robustness": "model,intermediate,target,language,seed,attack,mode,n,skipped,clean,attacked,success_rate,queries,"
     "perturbed,similarity,broken,unreadable,ci_low,ci_high",
     "comparisons": "model,intermediate,baseline,target,language,gain,ci_low,ci_high,p,p_holm,n_examples,n_seeds,method",
@@ -114,6 +116,40 @@ def test_official_only_when_complete_and_real(demo, tmp_path, demonstration, who
     assert value["retrieval"] == pytest.approx((means["bucc2018"] + means["tatoeba"]) / 2, abs=0.01)
 
 
+def test_scores_are_those_of_the_official_scorer_to_the_last_digit(demo, tmp_path, monkeypatch):
+    """`xstilts score` of a cell's prediction files gives every number of scores.csv, means and groups included."""
+    spec, results = demo
+    whole = {**spec, "demonstration": False,
+             "official_languages": {name: one["languages"] for name, one in spec["targets"].items()}}  # fmt: skip
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy)
+    analyse(whole, copy, analysis_study.catalog(tmp_path))
+    # XTREME's lists cut to those of the study, in XTREME's order
+    cut = {task: tuple(code for code in codes if code in whole["official_languages"][task])
+           for task, codes in score.LANGUAGES.items()}  # fmt: skip
+    monkeypatch.setattr(score, "LANGUAGES", cut)
+    table = rows(copy, "scores")
+    checked = 0
+    for cell in spec["cells"]:
+        folder = f"{cell['model']}/{cell['intermediate']}/s{cell['seed']}"
+        official = score.score_folder(copy / "predictions" / folder, copy / "gold", partial=True)
+        official["xtreme"] = official.pop("all_task")
+        for row in table:
+            if (row["model"], row["intermediate"]) != (cell["model"], cell["intermediate"]):
+                continue
+            found = official[row["target"]]
+            if row["metric"] != "mean" and row["language"] not in ("mean", "official"):
+                found = found[row["metric"]].get(row["language"])
+            elif row["metric"] != "mean":
+                found = found[f"avg_{row['metric']}"]
+            if row["language"] != "mean_non_en":
+                assert float(row["value"]) == found, row
+                checked += 1
+    languages = sum(len(one["languages"]) * len(one["metrics"]) for one in spec["targets"].values())
+    means = 2 * sum(len(one["metrics"]) for one in spec["targets"].values())
+    assert checked == len(spec["cells"]) * (languages + means + 5)
+
+
 def test_a_missing_cell_leaves_its_rows_out(demo, tmp_path):
     spec, results = demo
     copy = tmp_path / "results"
@@ -127,6 +163,18 @@ def test_a_missing_cell_leaves_its_rows_out(demo, tmp_path):
     attacked = {(r["attack"], r["model"], r["intermediate"], r["target"]) for r in rows(copy, "robustness")}
     assert ("charswap", "me5-small-l6", "none", "xnli") not in attacked
     assert ("lookalike", "me5-small-l6", "none", "xnli") in attacked
+
+
+def test_retrieval_by_layer_has_every_row_and_means_over_languages(demo):
+    spec, results = demo
+    table = rows(results, "retrieval")
+    one = [r for r in table if (r["model"], r["intermediate"], r["target"]) == ("me5-small-l6", "mnli", "tatoeba")]
+    assert {(r["split"], r["rule"]) for r in one} == {("dev", "sweep"), ("test", "preset"), ("test", "dev")}
+    assert {r["direction"] for r in one} == {"en-xx", "xx-en"}
+    preset = {r["language"]: float(r["value"]) for r in one if (r["rule"], r["direction"]) == ("preset", "en-xx")}
+    assert preset == {"de": 52.0, "ru": 53.0, "zh": 54.0, "mean": 53.0}
+    # 2 + 1 directions, 7 layers swept and 2 tests, 3 languages and their mean
+    assert len(table) == len(spec["cells"]) * 3 * (7 + 2) * 4
 
 
 def test_comparisons_are_paired_with_none_and_with_the_named_baseline(demo):
@@ -251,3 +299,20 @@ def test_word_overlap_retrieval():
     assert overlap.nearest(rows) == [1, 0]
     assert overlap.mine(rows, rows) == [("de-0", "en-1"), ("de-1", "en-0")]
     assert overlap.tokens("Köln 書を12 हिन्दी") == ["köln", "書", "を", "12", "हिन्दी"]
+
+
+def test_the_papers_alternatives_are_compared_with_the_same_english_training(tmp_path):
+    names = ("none", "mnli", "mnli-mlm", "mnli_translated")
+    spec = analysis_study.spec(cells=[("me5-small-l6", name) for name in names])
+    spec["intermediates"] = {"none": [], "mnli": ["mnli"], "mnli-mlm": ["mnli", "mlm"]}
+    spec["intermediates"]["mnli_translated"] = ["mnli_translated"]
+    analysis_study.build(tmp_path, spec, items=30)
+    analyse(spec, tmp_path, analysis_study.catalog(tmp_path))
+    claim = {int(row["claim"]): row for row in rows(tmp_path, "claims")}[6]
+    assert "mlm" in claim["why"] and "mnli_translated" in claim["why"] and "(1 pairs)" in claim["why"]
+    assert claim["verdict"] == "undecided" and claim["value"] != ""
+    spec["intermediates"].pop("mnli")
+    spec["cells"] = [cell for cell in spec["cells"] if cell["intermediate"] != "mnli"]
+    analyse(spec, tmp_path, analysis_study.catalog(tmp_path))
+    claim = {int(row["claim"]): row for row in rows(tmp_path, "claims")}[6]
+    assert claim["verdict"] == "not run" and "the same without" in claim["why"]

@@ -1,6 +1,5 @@
 """Submission folders: official structure of the scores, per-example statistics that add up to them, wrong files."""
 
-import json
 import random
 
 import pytest
@@ -93,15 +92,6 @@ def test_statistics_add_up_to_the_official_score(whole):
             assert examples_scores.aggregate(array) == result[task][metric][language]
 
 
-def test_two_hundred_random_submissions_give_scores_between_0_and_100(tmp_path):
-    for seed in range(200):
-        task = list(score.LANGUAGES)[seed % 9]
-        language = score.LANGUAGES[task][seed % len(score.LANGUAGES[task])]
-        pair = folders(tmp_path / str(seed), [task], [language], noise=random.Random(seed).random(), seed=seed)
-        values = score.score_folder(*pair, partial=True)[task]
-        assert all(0 <= values[name] <= 100 for name in values if name.startswith("avg_"))
-
-
 def test_one_language_missing_is_refused_unless_partial(tmp_path):
     submitted, gold = folders(tmp_path, ["pawsx", "xnli"])
     (submitted / "pawsx" / "test-ko.tsv").unlink()
@@ -113,56 +103,90 @@ def test_one_language_missing_is_refused_unless_partial(tmp_path):
     assert "classification" not in result  # a group of an incomplete task would not be official
 
 
-def damage(submitted, case):
-    xnli, panx, xquad = (submitted / name for name in ("xnli/test-en.tsv", "panx/test-en.tsv", "xquad/test-en.json"))
-    if case == "a line less":
-        xnli.write_text("".join(xnli.read_text().splitlines(keepends=True)[1:]))
-        return xnli
-    if case == "an empty line":
-        xnli.write_text(xnli.read_text() + "\n")
-        return xnli
-    if case == "a sentence less":
-        panx.write_text(panx.read_text().split("\n\n", 1)[1])
-        return panx
-    if case == "a tag less":
-        panx.write_text("O\n" + panx.read_text())
-        return panx
-    answers = json.loads(xquad.read_text())
-    if case == "an id less":
-        answers.pop("q3")
-    elif case == "a number for an answer":
-        answers["q3"] = 3
-    text = json.dumps(answers)
-    xquad.write_text(text[:-4] if case == "broken JSON" else text)
-    return xquad
+XNLI, PANX, XQUAD = "xnli/test-en.tsv", "panx/test-en.tsv", "xquad/test-en.json"
+DAMAGES = {  # (file, what its text becomes)
+    "a line less": (XNLI, lambda text: text.split("\n", 1)[1]),
+    "an empty line": (XNLI, lambda text: text + "\n"),
+    "a line of white space": (XNLI, lambda text: text.replace("\n", "\n\u3000\n", 1)),
+    "a byte order mark": (XNLI, lambda text: "\ufeff" + text),
+    "a sentence less": (PANX, lambda text: text.split("\n\n", 1)[1]),
+    "an empty sentence more": (PANX, lambda text: text.replace("\n\n", "\n\n\n", 1)),
+    "a tag less": (PANX, lambda text: text.split("\n", 1)[1]),
+    "an id less": (XQUAD, lambda text: text.replace('"q3"', '"other"')),
+    "an id twice": (XQUAD, lambda text: text.replace('"q3"', '"q2"')),
+    "a number for an answer": (XQUAD, lambda text: text.replace("{", '{"q9": 3,', 1)),
+    "a list": (XQUAD, lambda text: "[]"),
+    "data that is no object": (XQUAD, lambda text: '{"data": []}'),
+    "broken JSON": (XQUAD, lambda text: text[:-4]),
+    "JSON with a byte order mark": (XQUAD, lambda text: "\ufeff" + text),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGES)
+def test_a_wrong_file_is_named_and_nothing_is_written(tmp_path, capsys, case):
+    submitted, gold = folders(tmp_path, ["xnli", "panx", "xquad"], ["en"])
+    name, change = DAMAGES[case]
+    text = (submitted / name).read_text(encoding="utf-8")
+    assert change(text) != text
+    (submitted / name).write_text(change(text), encoding="utf-8")
+    out = tmp_path / "scores.json"
+    assert score.main([str(submitted), "--gold", str(gold), "--json", str(out), "--partial"]) == 1
+    assert str(submitted / name) in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(
-    "case",
+    ("change", "what"),
     [
-        "a line less",
-        "an empty line",
-        "a sentence less",
-        "a tag less",
-        "an id less",
-        "a number for an answer",
-        "broken JSON",
+        (lambda question: question.update(answers=[]), "no gold answer.*'q0'"),
+        (lambda question: question["answers"][0].update(text=None), "'q0'.*not a string"),
+        (lambda question: question.update(id="q1"), "not unique"),
+        (lambda question: question.pop("answers"), "not a SQuAD-like file"),
     ],
 )
-def test_a_wrong_file_is_named_and_nothing_is_written(tmp_path, capsys, case):
-    submitted, gold = folders(tmp_path, ["xnli", "panx", "xquad"], ["en"])
-    path = damage(submitted, case)
-    out = tmp_path / "scores.json"
-    assert score.main([str(submitted), "--gold", str(gold), "--json", str(out), "--partial"]) == 1
-    assert str(path) in capsys.readouterr().err
-    assert not out.exists()
+def test_a_wrong_gold_file_is_named(tmp_path, change, what):
+    submitted, gold = folders(tmp_path, ["xquad"], ["en"])
+    content = files.read_json(gold / XQUAD)
+    change(content["data"][0]["paragraphs"][0]["qas"][0])
+    files.write_json(gold / XQUAD, content)
+    with pytest.raises(UserError, match=f"{gold / XQUAD}.*{what}"):
+        score.score_folder(submitted, gold, partial=True)
+
+
+def test_what_is_not_scored_is_said(tmp_path, capsys):
+    submitted, gold = folders(tmp_path, ["pawsx", "xnli", "xquad"], ["en", "de"])
+    (submitted / "pawsx" / "test-xx.tsv").write_text("1\n")
+    (submitted / "xnIi").mkdir()
+    (submitted / "notes.txt").write_text("")
+    (gold / "xquad" / "test-de.json").unlink()
+    (gold / "xnli").rename(gold / "xnli-old")
+    answers = files.read_json(submitted / XQUAD)
+    files.write_json(submitted / XQUAD, answers | {"q77": ""})
+    result = score.main([str(submitted), "--gold", str(gold), "--partial"])
+    notes = capsys.readouterr().err
+    assert result == 0
+    names = (submitted / "pawsx" / "test-xx.tsv", submitted / "xnIi", gold / "xquad" / "test-de.json", gold / "xnli")
+    for what in (*map(str, names), "'q77'"):
+        assert sum(what in line for line in notes.splitlines()) == 1, what
+    assert len(notes.splitlines()) == 5
+
+
+def test_a_task_that_the_gold_lacks_is_refused_unless_partial(tmp_path):
+    submitted, gold = folders(tmp_path, ["pawsx", "bucc2018"])
+    for path in (gold / "pawsx").iterdir():
+        path.unlink()
+    (gold / "pawsx").rmdir()
+    with pytest.raises(UserError, match=r"gold/pawsx: no such folder.*--partial"):
+        score.score_folder(submitted, gold)
+    assert set(score.score_folder(submitted, gold, partial=True)) == {"bucc2018"}
 
 
 def test_mining_lines_need_two_ids(tmp_path):
     submitted, gold = folders(tmp_path, ["bucc2018"])
-    (submitted / "bucc2018" / "test-fr.tsv").write_text("fr-1 en-1\n")
-    with pytest.raises(UserError, match=r"test-fr\.tsv:1"):
-        score.score_folder(submitted, gold)
+    for text in ("fr-1 en-1\n", "\n", "fr-1\ten-1\t0.9\n", "fr-1\t\n"):
+        (submitted / "bucc2018" / "test-fr.tsv").write_text(text)
+        with pytest.raises(UserError, match=r"test-fr\.tsv:1"):
+            score.score_folder(submitted, gold)
 
 
 def test_nothing_mined_scores_0(tmp_path):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from statistics import fmean
-
 from xstilts.analysis import load
-from xstilts.evaluation.metrics import aggregate
+from xstilts.evaluation import score
+from xstilts.evaluation.metrics import aggregate, mean
 
-GROUPS = ("classification", "tagging", "qa", "retrieval")
 METRICS = ("accuracy", "f1", "exact_match")
 
 
@@ -20,10 +18,11 @@ def revision(spec: dict, model: str) -> str:
 def rows(spec: dict, cells: load.Cells, records: dict) -> list[dict]:
     """Rows a language, then `mean` and `mean_non_en` where all the study's languages are there, then `official`.
 
-    `official` needs XTREME's whole list of languages and is never given for a demonstration (generated or capped
-    data). Group rows (the mean of their tasks' scores; a QA task's score is the mean of F1 and exact match) and
-    `xtreme` (the plain mean over the nine tasks) exist only when all of their tasks are official; their metric is
-    called `mean`, for they mix accuracy and F1. Rule: XTREME's evaluate.py, commit 838c13b.
+    Values are those of `xstilts score` to the last digit. `official` needs XTREME's whole list of languages and is
+    never given for a demonstration (generated or capped data). Group rows (the mean of their tasks' scores; a QA
+    task's score is the mean of F1 and exact match) and `xtreme` (the plain mean over the nine tasks) exist only when
+    all of their tasks are official; their metric is called `mean`, for they mix accuracy and F1. Rule: XTREME's
+    evaluate.py, commit 838c13b.
     """
     result = []
     for cell in spec["cells"]:
@@ -53,7 +52,7 @@ def rows(spec: dict, cells: load.Cells, records: dict) -> list[dict]:
             if whole:
                 result += _means(about, scores, sizes, prints, is_official)
             if is_official:
-                official[target] = fmean(fmean(by_language.values()) for by_language in scores.values())
+                official[target] = mean(mean(_ordered(target, one).values()) for one in scores.values())
         result += _groups(spec, base, official)
     return result
 
@@ -67,6 +66,13 @@ def _languages(cells: load.Cells, cell: tuple, languages: list[str]) -> tuple[di
     return scores, sizes
 
 
+def _ordered(target: str, by_language: dict[str, float]) -> dict[str, float]:
+    """Languages in the order in which XTREME adds them up (it shows in a mean's last digit), then others."""
+    order = score.LANGUAGES.get(target, ())
+    known = {code: by_language[code] for code in order if code in by_language}
+    return known | by_language
+
+
 def _official(spec: dict, target: str) -> bool:
     whole_list = set(spec["official_languages"][target]) == set(spec["targets"][target]["languages"])
     return whole_list and not spec["demonstration"]
@@ -75,7 +81,7 @@ def _official(spec: dict, target: str) -> bool:
 def _means(about: dict, scores: dict, sizes: dict, prints: dict, is_official: bool) -> list[dict]:
     result = []
     for metric in METRICS:
-        by_language = scores.get(metric)
+        by_language = _ordered(about["target"], scores.get(metric, {}))
         if not by_language:
             continue
         others = [code for code in by_language if code != "en"]
@@ -85,14 +91,14 @@ def _means(about: dict, scores: dict, sizes: dict, prints: dict, is_official: bo
         for name, codes in chosen.items():
             if codes:
                 joined = load.fingerprint("".join(prints[code] for code in codes).encode())
-                value = fmean(by_language[code] for code in codes)
+                value = mean(by_language[code] for code in codes)
                 one = {"language": name, "metric": metric, "value": value, "n": sum(sizes[code] for code in codes)}
                 result.append({**about, **one, "data_fingerprint": joined})
     return result
 
 
 def _groups(spec: dict, base: dict, official: dict[str, float]) -> list[dict]:
-    members = {group: [name for name in XTREME if XTREME[name] == group] for group in GROUPS} | {"xtreme": list(XTREME)}
+    members = {**score.GROUPS, "xtreme": tuple(score.LANGUAGES)}
     return [
         {
             **base,
@@ -101,21 +107,8 @@ def _groups(spec: dict, base: dict, official: dict[str, float]) -> list[dict]:
             "metric": "mean",
             "n": len(tasks),
             "selection": "",
-            "value": fmean(official[name] for name in tasks),
+            "value": mean(official[name] for name in tasks),
         }
         for group, tasks in members.items()
         if set(tasks) <= set(official)
     ]
-
-
-XTREME = {
-    "xnli": "classification",
-    "pawsx": "classification",
-    "udpos": "tagging",
-    "panx": "tagging",
-    "xquad": "qa",
-    "mlqa": "qa",
-    "tydiqa": "qa",
-    "bucc2018": "retrieval",
-    "tatoeba": "retrieval",
-}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,18 @@ from xstilts.evaluation import metrics, submission
 aggregate = metrics.aggregate
 
 
-def read(kind: str, options: dict, gold_path: Path, prediction_path: Path) -> tuple[list, list]:
+def _silent(text: str) -> None:
+    """Takes remarks that nobody wants."""
+
+
+def read(
+    kind: str, options: dict, gold_path: Path, prediction_path: Path, note: Callable[[str], None] = _silent
+) -> tuple[list, list]:
     """Gold and predictions of one language in the in-memory forms of `metrics`, checked to fit each other.
 
     A `UserError` names the prediction file where the number of lines, the tokens of a sentence or the question ids
-    differ. Answers to questions that the gold file does not have are ignored, as XTREME does.
+    differ, and the gold file where a question has no answer and the task does not allow it. Answers to questions that
+    the gold file does not have are ignored, as XTREME does; `note` is told so.
     """
     if kind == "span_qa":
         gold, answers = submission.read_gold_answers(gold_path), submission.read_answers(prediction_path)
@@ -26,13 +33,21 @@ def read(kind: str, options: dict, gold_path: Path, prediction_path: Path) -> tu
             raise UserError(
                 f"{prediction_path}: no answer for {len(missing)} of {len(gold)} questions, such as {missing[0]!r}"
             )
+        bare = [question for question, texts in gold.items() if not texts and not options.get("no_answer")]
+        if bare:
+            raise UserError(f"{gold_path}: no gold answer for {len(bare)} questions, such as {bare[0]!r}")
+        extra = [question for question in answers if question not in gold]
+        if extra:
+            note(f"{prediction_path}: ignored {len(extra)} answers to unknown questions, such as {extra[0]!r}")
         pair = list(gold.values()), [answers[question] for question in gold]
     elif kind == "tagging":
         pair = submission.read_tags(gold_path), submission.read_tags(prediction_path)
         _equal_number(*pair, gold_path, prediction_path, "sentences")
         for number, (right, given) in enumerate(zip(*pair, strict=True), 1):
             if len(right) != len(given):
-                raise UserError(f"{prediction_path}: sentence {number} has {len(given)} tags, gold has {len(right)}")
+                raise UserError(
+                    f"{prediction_path}: sentence {number} has {len(given)} tags, {gold_path} has {len(right)}"
+                )
     elif kind == "retrieval" and options["mining"] == "margin":
         pair = submission.read_pairs(gold_path), submission.read_pairs(prediction_path)
     else:
@@ -49,16 +64,21 @@ def _equal_number(gold: Sequence, given: Sequence, gold_path: Path, prediction_p
 
 
 def statistics(
-    task: str, kind: str, options: dict, language: str, gold_path: str | Path, prediction_path: str | Path
+    task: str,
+    kind: str,
+    options: dict,
+    language: str,
+    gold_path: str | Path,
+    prediction_path: str | Path,
+    note: Callable[[str], None] = _silent,
 ) -> dict[str, np.ndarray]:
-    """{metric: array} of one task and language, one row an example in gold order.
+    """{metric: array} of one task and language, one row an example in gold order; forms: see `metrics.statistics`.
 
-    accuracy (pair, choice, retrieval with `mining: nearest`) and exact_match, f1 (span_qa): shape (n, 1), values 0-1.
-    f1 (tagging, retrieval with `mining: margin`): shape (n, 3), counts [correct, predicted, gold]. `aggregate` of an
-    array is the official score, 0-100. The rows of two systems on one gold file are the same examples.
+    `aggregate` of an array is the official score, 0-100. The rows of two systems on one gold file are the same
+    examples. `note` is told what was ignored.
     """
     try:
-        gold, predicted = read(kind, options, Path(gold_path), Path(prediction_path))
+        gold, predicted = read(kind, options, Path(gold_path), Path(prediction_path), note)
         return metrics.statistics(kind, options, language, gold, predicted)
     except UserError as error:
         raise UserError(f"{task} {language}: {error}") from error

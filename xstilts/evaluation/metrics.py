@@ -16,9 +16,11 @@ from xstilts.evaluation import qa_metrics, tagging_metrics
 
 
 def statistics(kind: str, options: dict, language: str, gold: Sequence, predicted: Sequence) -> dict[str, np.ndarray]:
-    """{metric: array}, one row an example: shape (n, 1) with values 0-1, or (n, 3) with [correct, predicted, gold].
+    """{metric: array}, one row an example. `aggregate` of an array is the official score.
 
-    For `mining: margin` a row is a source sentence that has a partner (see `pair_counts`).
+    accuracy: (n, 1) integers, 1 = right. exact_match, f1 of span_qa: (n, 1) floats 0-1. f1 of tagging and `mining:
+    margin`: (n, 3) integers [correct, predicted, gold]; for `mining: margin` a row is a source sentence that has a
+    partner (see `pair_counts`).
     """
     if kind == "tagging":
         return {"f1": tagging_metrics.counts(gold, predicted)}
@@ -26,8 +28,8 @@ def statistics(kind: str, options: dict, language: str, gold: Sequence, predicte
         return qa_metrics.scores(gold, predicted, options.get("normalisation", "squad"), language)
     if kind == "retrieval" and options["mining"] == "margin":
         return {"f1": pair_counts(gold, predicted)}
-    equal = [float(g == p) for g, p in zip(gold, predicted, strict=True)]
-    return {"accuracy": np.array(equal, dtype=np.float64).reshape(-1, 1)}
+    equal = [g == p for g, p in zip(gold, predicted, strict=True)]
+    return {"accuracy": np.array(equal, dtype=np.int64).reshape(-1, 1)}
 
 
 def score(kind: str, options: dict, language: str, gold: Sequence, predicted: Sequence) -> dict[str, float]:
@@ -66,7 +68,26 @@ def precision_recall_f1(counts: np.ndarray) -> dict[str, float]:
 
 
 def aggregate(rows: np.ndarray) -> float:
-    """The official score, 0-100, of per-example statistics: the mean of (n, 1) values or the F1 of (n, 3) counts."""
+    """The official score, 0-100, of per-example statistics: the mean of (n, 1) values or the F1 of (n, 3) counts.
+
+    Equal to `evaluate.py` in the last bit: it divides first for accuracy and multiplies first for answers.
+    """
     if rows.shape[1] == 3:
         return precision_recall_f1(rows)["f1"]
-    return 100 * float(rows.sum()) / len(rows)
+    if np.issubdtype(rows.dtype, np.integer):
+        return int(rows.sum()) / len(rows) * 100
+    return 100 * total(rows[:, 0]) / len(rows)
+
+
+def total(values: Sequence[float] | np.ndarray) -> float:
+    """The sum of at least one value, added one after another, which is how the official scripts round.
+
+    `np.sum` adds in pairs and `sum` of Python 3.12 and later carries the rounding error along: other last bits.
+    """
+    return float(np.add.accumulate(np.asarray(values, dtype=np.float64))[-1])
+
+
+def mean(values: Iterable[float]) -> float:
+    """The plain mean of at least one value, added in the order given (official means depend on it in the last bit)."""
+    values = list(values)
+    return total(values) / len(values)

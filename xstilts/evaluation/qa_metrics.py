@@ -21,8 +21,8 @@ _MLQA_ARTICLES = {
     "es": re.compile(r"\b(un|una|unos|unas|el|la|los|las)\b"),
     "de": re.compile(r"\b(ein|eine|einen|einem|eines|einer|der|die|das|den|dem|des)\b"),
     "vi": re.compile(r"\b(của|là|cái|chiếc|những)\b"),
-    # Written so in MLQA's script; in effect the letters are removed everywhere, not only as a prefix.
-    "ar": re.compile(r"\sال^|ال"),
+    # MLQA's pattern also has a branch that can never match; what is left removes the letters everywhere in a word.
+    "ar": re.compile("ال"),
     "hi": None,
     "zh": None,
 }

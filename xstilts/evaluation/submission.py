@@ -18,14 +18,44 @@ def file_name(kind: str, language: str) -> str:
     return f"test-{language}.{'json' if kind == 'span_qa' else 'tsv'}"
 
 
-def _lines(path: Path) -> list[str]:
+def _text(path: Path) -> str:
+    """The file's text, every kind of line end as a newline."""
     try:
         with open(path, encoding="utf-8") as handle:
-            return [line.strip() for line in handle]
+            text = handle.read()
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8: {error}") from error
+    except OSError as error:  # such as a folder of that name
+        raise UserError(f"{path}: could not be read ({error.strerror})") from error
+    if text.startswith("\ufeff"):  # it would become a part of the first label
+        raise UserError(f"{path}: begins with a byte order mark; save it as UTF-8 without one")
+    return text
+
+
+def _lines(path: Path) -> list[str]:
+    """Lines without the white space (Unicode's) at their ends."""
+    lines = _text(path).split("\n")
+    if not lines[-1]:
+        lines.pop()
+    return [line.strip() for line in lines]
+
+
+def _json(path: Path):
+    try:
+        return json.loads(_text(path), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: wrong JSON: {error}") from error
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict:
+    """An object of JSON. `json` alone would keep the last of two equal keys, and nobody would know."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in found if keys.count(key) > 1)!r} occurs twice in one object")
+    return found
 
 
 def read_labels(path: Path) -> list[str]:
@@ -33,21 +63,22 @@ def read_labels(path: Path) -> list[str]:
     labels = _lines(path)
     for number, label in enumerate(labels, 1):
         if not label:
-            raise UserError(f"{path}:{number}: empty line; every line must hold one label")
+            raise UserError(
+                f"{path}:{number}: empty line; every line must hold one label "
+                "(XTREME's own preprocessing empties test labels: gold is to be made from the data sets themselves)"
+            )
     return labels
 
 
 def read_tags(path: Path) -> list[list[str]]:
-    """One tag a line, an empty line between sentences."""
+    """One tag a line; each empty line ends a sentence, which may be empty: XTREME counts sentences so."""
     sentences, sentence = [], []
-    for number, line in enumerate(_lines(path), 1):
+    for line in _lines(path):
         if line:
             sentence.append(line)
-        elif sentence:
+        else:
             sentences.append(sentence)
             sentence = []
-        else:
-            raise UserError(f"{path}:{number}: an empty sentence; exactly one empty line separates sentences")
     return [*sentences, sentence] if sentence else sentences
 
 
@@ -63,8 +94,10 @@ def read_pairs(path: Path) -> list[tuple[str, str]]:
 
 
 def read_answers(path: Path) -> dict[str, str]:
-    """{question id: answer text}."""
-    answers = files.read_json(path)
+    """{question id: answer text}; such an object may also stand under a key "data", as in XTREME."""
+    answers = _json(path)
+    if isinstance(answers, dict):
+        answers = answers.get("data", answers)
     if not isinstance(answers, dict):
         raise UserError(f"{path}: must be one JSON object of question id: answer text")
     for question, answer in answers.items():
@@ -74,11 +107,12 @@ def read_answers(path: Path) -> dict[str, str]:
 
 
 def read_gold_answers(path: Path) -> dict[str, list[str]]:
-    """{question id: texts of its gold answers} of a SQuAD-like gold file, in file order."""
+    """{question id: texts of its gold answers} of a SQuAD-like gold file (or its list "data"), in file order."""
+    content = _json(path)
     try:
         questions = [
             question
-            for article in files.read_json(path)["data"]
+            for article in (content["data"] if isinstance(content, dict) else content)
             for paragraph in article["paragraphs"]
             for question in paragraph["qas"]
         ]
@@ -87,6 +121,9 @@ def read_gold_answers(path: Path) -> dict[str, list[str]]:
         raise UserError(f"{path}: not a SQuAD-like file (data, paragraphs, qas, answers): {error!r}") from error
     if len(gold) != len(questions):
         raise UserError(f"{path}: question ids are not unique")
+    for question, texts in gold.items():
+        if not all(isinstance(text, str) for text in texts):
+            raise UserError(f"{path}: question {question!r} has a gold answer whose text is not a string")
     return gold
 
 
