@@ -111,7 +111,7 @@ def test_pair_probabilities_and_unknown_label(tokenizer):
 
 
 def test_tagging_long_sentences_keep_every_word_in_order(tokenizer):
-    words = ["the", "机器", "x" * 40, "", "cat"] * 9
+    words = ["the", "机器", "x" * 8, "", "cat", "x" * 40] * 9  # the last is longer than a window: <unk>
     names = [f"T{i}" for i in range(len(words))]
     rows = [{"id": "1", "tokens": ["the"], "tags": ["T3"]}, {"id": "2", "tokens": words, "tags": names}]
     module, hyper = kinds.get("tagging"), {"max_length": 12}

@@ -50,7 +50,11 @@ class Layout:
 
 
 def truncate_pair(a: Sequence[int], b: Sequence[int], budget: int) -> tuple[Sequence[int], Sequence[int]]:
-    """Cut the ends of `a` and `b` to `budget` pieces in all by dropping one at a time from the longer (ties: b)."""
+    """Cut the ends of `a` and `b` to `budget` pieces in all by dropping one at a time from the longer (ties: b).
+
+    The rule of BERT and of transformers 2, which XTREME runs on. The tokenizers library and jiant give the last piece
+    of an odd budget to the other text; `max_length` - 4 is even in all presets, where the three agree.
+    """
     if len(a) + len(b) <= budget:
         return a, b
     half = budget // 2

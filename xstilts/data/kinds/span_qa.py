@@ -52,8 +52,9 @@ def encode(examples, tokenizer, labels, hyper, options, training: bool) -> list[
 def _contexts(texts, tokenizer) -> dict[str, tuple[list[int], list[tuple[int, int]]]]:
     """Map each different context to its piece ids and their character offsets.
 
-    A bare word-boundary piece gets a width of zero (the tokenizer says it spans the next character), and an end is
-    moved behind combining marks that the normaliser merged into the piece.
+    A bare word-boundary piece gets a width of zero (the tokenizer says it spans the next character). An end is moved
+    to the end of the grapheme, as far as no piece follows: the normaliser composes marks and Hangul jamo and drops
+    joiners, and the tokenizer's offsets leave out what was composed or dropped.
     """
     unique = list(dict.fromkeys(texts))
     encodings = tokenizer.encode_batch([clean(text) for text in unique], add_special_tokens=False)
@@ -61,13 +62,19 @@ def _contexts(texts, tokenizer) -> dict[str, tuple[list[int], list[tuple[int, in
     for text, encoding in zip(unique, encodings, strict=True):
         offsets, following = [], len(text)
         for piece, (start, end) in zip(reversed(encoding.ids), reversed(encoding.offsets), strict=True):
-            while end < following and unicodedata.category(text[end])[0] == "M":
+            while end < following and _continues_grapheme(text[end]):
                 end += 1
             offsets.append((start, start if piece == boundary else end))
             following = start
         offsets.reverse()
         result[text] = encoding.ids, offsets
     return result
+
+
+def _continues_grapheme(character: str) -> bool:
+    """Marks, joiners, half-width sound marks, vowel and trailing jamo (Unicode Standard Annex 29, GB6 to GB9a)."""
+    jamo = "\u1160" <= character <= "\u11ff" or "\ud7b0" <= character <= "\ud7fb"
+    return jamo or character in "\u200c\u200d\uff9e\uff9f" or unicodedata.category(character)[0] == "M"
 
 
 def _window_starts(length: int, room: int, stride: int) -> range:
@@ -116,47 +123,77 @@ def unbatch(logits, batch) -> list:
 
 
 def decode(features, logits, examples, labels, hyper, options) -> list[dict]:
-    """`{"text": answer, "score": its probability among the n_best}` an example.
+    """`{"text": answer, "score": its probability among the n_best different texts}` an example.
 
-    A candidate's value is start logit + end logit; the best of all windows wins (ties: the first in the text). With
-    `options.no_answer` the empty answer competes with the lowest `<s>` value of the windows, as SQuAD 2.0's baseline;
-    without it the text is empty only where the context has no pieces.
+    The rule is that of BERT's SQuAD script, which XTREME uses (transformers' `compute_predictions_logits`):
+    a candidate's start and end are among the `n_best` best of their window (question and special tokens compete too),
+    its start lies in the window that shows most context around it, it has at most `max_answer_length` pieces; its
+    value is start logit + end logit, the best of all windows wins (ties: the earlier window, then the better start).
+    With `options.no_answer` the lowest `<s>` value of all windows competes and must be greater to win (threshold 0).
+
+    Max context is kept though it changes answers of long contexts: it is the published protocol, and where a start
+    has little context its logit was made from a sentence cut in the middle. It never removes a piece, each is a start
+    in one window. Where no candidate is left the script answers "empty"; here all starts and ends are then tried (with
+    `no_answer`: no answer), so that the text is empty only where the context has no visible piece.
     """
-    found, null = [[] for _ in examples], [np.inf] * len(examples)
+    windows = [[] for _ in examples]
     for feature, rows in zip(features, logits, strict=True):
-        number = feature["example"]
-        found[number] += _candidates(feature, rows, hyper["n_best"], hyper["max_answer_length"])
-        null[number] = min(null[number], float(rows[0].sum()))
+        windows[feature["example"]].append((feature, np.asarray(rows, np.float64)))
     predictions = []
-    for row, candidates, empty in zip(examples, found, null, strict=True):
-        candidates = sorted(candidates, key=lambda item: (-item[0], item[1:]))[: hyper["n_best"]]
-        context = clean(row["context"])
-        answers = [(value, context[start:end].strip()) for value, start, end in candidates]
-        answers = [answer for answer in answers if answer[1]]
-        if options.get("no_answer"):
-            answers.append((empty, ""))
+    for row, own in zip(examples, windows, strict=True):
+        context, nothing = clean(row["context"]), bool(options.get("no_answer"))
+        limits = hyper["max_answer_length"], hyper["doc_stride"]
+        answers = _answers(context, own, hyper["n_best"], *limits, keep=hyper["n_best"])
+        if not answers and not nothing:
+            answers = _answers(context, own, None, *limits, keep=hyper["n_best"])
+        if nothing:  # behind the others, so that it loses ties
+            answers.append((min(float(rows[0].sum()) for _, rows in own), ""))
         answers.sort(key=lambda answer: -answer[0])
         scores = softmax(np.array([value for value, _ in answers])).tolist() if answers else [1.0]
         predictions.append({"text": answers[0][1] if answers else "", "score": scores[0]})
     return predictions
 
 
-def _candidates(feature, rows, n_best: int, max_answer_length: int) -> list[tuple[float, int, int]]:
-    """The `n_best` best (value, first character, end character) made of the window's `n_best` starts and ends.
-
-    Should none of those pairs be a span, all starts and ends are tried: a window with a piece has a candidate.
-    """
-    if not feature["offsets"]:
-        return []
-    spans = np.array(feature["offsets"])
-    values = np.asarray(rows[feature["begin"] : feature["begin"] + len(spans)], np.float64)
-    for size in (n_best, len(spans)):
-        starts, ends = (np.argsort(-values[:, side], kind="stable")[:size] for side in (0, 1))
-        length = ends[None, :] - starts[:, None] + 1
-        allowed = (length >= 1) & (length <= max_answer_length) & (spans[ends, 1] > spans[starts, 0][:, None])
-        if allowed.any():
+def _answers(context, windows, n_best: int | None, max_length: int, stride: int, keep: int) -> list[tuple[float, str]]:
+    """The best `keep` (value, text) of one example's windows, best first, each text once; n_best None: no limit."""
+    owned = _max_context([len(feature["offsets"]) for feature, _ in windows], stride)
+    found = [_candidates(*window, mine, n_best, max_length) for window, mine in zip(windows, owned, strict=True)]
+    values, starts, ends = (np.concatenate(column) for column in zip(*found, strict=True))
+    answers: dict[str, float] = {}
+    for i in np.argsort(-values, kind="stable"):
+        text = context[starts[i] : ends[i]].strip()
+        if text:
+            answers.setdefault(text, float(values[i]))
+        if len(answers) == keep:
             break
+    return [(value, text) for text, value in answers.items()]
+
+
+def _max_context(lengths: list[int], stride: int) -> list[np.ndarray]:
+    """For each window which of its pieces have most context in it: the smaller of the pieces at the left and right.
+
+    A hundredth of the window's length is added, the earlier window wins ties: `_check_is_max_context` of BERT's
+    run_squad.py. `lengths`: context pieces of each window; starts lie `stride` apart (at most a window).
+    """
+    step = min(stride, lengths[0])
+    best = np.full(step * (len(lengths) - 1) + lengths[-1], -1.0)
+    owner = np.zeros(len(best), np.int64)
+    places = [slice(number * step, number * step + length) for number, length in enumerate(lengths)]
+    for number, (place, length) in enumerate(zip(places, lengths, strict=True)):
+        left = np.arange(length)
+        score = np.minimum(left, left[::-1]) + 0.01 * length
+        better = score > best[place]
+        best[place][better], owner[place][better] = score[better], number
+    return [owner[place] == number for number, place in enumerate(places)]
+
+
+def _candidates(feature, rows, mine, n_best: int | None, max_length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values, first characters and end characters of a window's spans, by rank of the start, then of the end."""
+    spans, begin = np.array(feature["offsets"], np.int64).reshape(-1, 2), feature["begin"]
+    ranked = [np.argsort(-rows[:, side], kind="stable")[:n_best] - begin for side in (0, 1)]
+    starts, ends = (side[(side >= 0) & (side < len(spans))] for side in ranked)
+    starts = starts[mine[starts]]
+    length = ends[None, :] - starts[:, None] + 1
+    allowed = (length >= 1) & (length <= max_length) & (spans[ends, 1] > spans[starts, 0][:, None])
     first, last = (side[indices] for side, indices in zip((starts, ends), np.nonzero(allowed), strict=True))
-    total = values[first, 0] + values[last, 1]
-    best = np.lexsort((last, first, -total))[:n_best]
-    return [(float(total[i]), int(spans[first[i], 0]), int(spans[last[i], 1])) for i in best]
+    return rows[first + begin, 0] + rows[last + begin, 1], spans[first, 0], spans[last, 1]

@@ -29,13 +29,14 @@ def encode(examples, tokenizer, labels, hyper, options, training: bool) -> list[
     """One feature a window: `<s> pieces </s>`; `positions`: the labelled piece of each of its words, in order.
 
     When training, `labels` holds a class number for each piece, -100 where none is labelled. A word without pieces
-    (empty, or only characters that the tokenizer drops) becomes <unk>; one longer than the window is cut.
+    (empty, or only characters that the tokenizer drops) and one of more pieces than a window become <unk>, as in
+    XTREME's preprocessing.
     """
     layout, index = Layout(tokenizer, hyper["max_length"]), label_index(labels)
     labelled, unknown = _labelled_piece(tokenizer, hyper), [special_id(tokenizer, "<unk>")]
     room = layout.max_length - 2
     words = {
-        word: (pieces[:room], min(labelled(pieces), room - 1)) if pieces else (unknown, 0)
+        word: (pieces, labelled(pieces)) if 0 < len(pieces) <= room else (unknown, 0)
         for word, pieces in ids_of((word for row in examples for word in row["tokens"]), tokenizer).items()
     }
     features = []
