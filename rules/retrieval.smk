@@ -8,6 +8,7 @@ if RETRIEVAL_TARGETS:
             examples=test_files(RETRIEVAL_TARGETS),
         output:
             **FILES.predictions(RETRIEVAL_TARGETS),
+            layers=paths.LAYERS,
             cost=paths.cost("retrieval"),
         log:
             paths.log("retrieval", "{model}", "{intermediate}", "s{seed}"),
@@ -21,4 +22,4 @@ if RETRIEVAL_TARGETS:
             "--encoder results/{wildcards.study}/encoders/{wildcards.model}/{wildcards.intermediate}/s{wildcards.seed} "
             "--examples results/{wildcards.study}/examples "
             "--out results/{wildcards.study}/predictions/{wildcards.model}/{wildcards.intermediate}/s{wildcards.seed} "
-            "--cost {output.cost} > {log} 2>&1"
+            "--layers {output.layers} --cost {output.cost} > {log} 2>&1"

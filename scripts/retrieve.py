@@ -1,17 +1,17 @@
-"""Retrieve sentences with an encoder -> XTREME submission files of Tatoeba and BUCC, and the job's timings."""
+"""Retrieve sentences with an encoder -> submission files of Tatoeba and BUCC, scores by layer, the job's timings."""
 
 from xstilts import job
 
 
 def main() -> None:
     """Read the command line, then do the work in `xstilts.evaluation.retrieve`."""
-    arguments = job.parser(__doc__, "model", "encoder", "examples", "out", "cost").parse_args()
+    arguments = job.parser(__doc__, "model", "encoder", "examples", "out", "layers", "cost").parse_args()
 
     def work() -> None:
         from xstilts.evaluation.retrieve import retrieve
 
         a = arguments
-        retrieve(a.spec, a.model, a.encoder, a.examples, a.out, a.cost, a.device)
+        retrieve(a.spec, a.model, a.encoder, a.examples, a.out, a.layers, a.cost, a.device)
 
     job.run(arguments, work)
     from xstilts.models import runtime

@@ -88,7 +88,7 @@ def spec(attack, targets=TARGETS, **changes):
         identity = catalog.tasks[target].identity
         entries[target] = {"languages": ["en", "zh"], "kind": identity["kind"], "labels": identity.get("labels") or []}
         entries[target] |= {"options": identity["options"], "training_task": identity.get("training_task")}
-        entries[target]["hyper"] = HYPER
+        entries[target]["hyper"] = catalog.preset(target, "jiant") if identity["kind"] == "retrieval" else HYPER
     return {
         "stage": "attack",
         "attack": {"name": attack, **catalog.attacks[attack].identity},
@@ -152,6 +152,17 @@ def test_one_file_by_hand(study, tmp_path, capsys):
     assert len(read_jsonl(out)) == 4
 
 
+def test_a_retrieval_model_is_read_as_the_preset_says(study, tmp_path, monkeypatch):
+    from xstilts.evaluation import embedding
+
+    asked, layer_at = [], embedding.layer_at
+    monkeypatch.setattr(embedding, "layer_at", lambda layer, blocks: asked.append(layer) or layer_at(layer, blocks))
+    data, out = study / "examples" / "bucc2018" / "en" / "test.jsonl", tmp_path / "out.jsonl"
+    for preset in ({}, {"preset": "xtreme-head"}):
+        attack_file(study / "model", None, "bucc2018", data, "charswap", out, examples=1, device="cpu", **preset)
+    assert asked == ["14/24", "20/24"]
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -159,6 +170,7 @@ def test_one_file_by_hand(study, tmp_path, capsys):
         ({"task": "nonsense"}, "--task.*allowed:"),
         ({"language": "xx"}, "--language.*allowed:"),
         ({"task": "hellaswag"}, "kind 'choice' is not supported"),
+        ({"task": "tatoeba", "preset": "nonsense"}, "tatoeba has no preset 'nonsense'.*jiant"),
         ({"task": "pawsx"}, "no head for pawsx, has mnli"),
         ({"data": {"id": "1", "text_a": "a", "text_b": "b"}}, "row 1: no label"),
         ({"data": {"id": "1", "text_a": "a", "text_b": "b", "label": "maybe"}}, "label 'maybe'; allowed: entail"),

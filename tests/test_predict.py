@@ -174,24 +174,25 @@ def test_scripts_run_by_hand_and_equal_runs_write_equal_bytes(tmp_path):
         {"id": "2", "tokens": ["x"], "tags": ["L1"]},
     ]
     texts = [
-        {"id": f"{side}{i}", "side": side, "text": f"text {i}", "match": None}
-        for side in ("source", "target")
+        {"id": f"{side}{i}", "side": side, "text": f"text {i}", "match": f"{other}{i}"}
+        for side, other in (("source", "target"), ("target", "source"))
         for i in range(5)
     ]
     for folder, rows in (("panx/de", tagging), ("tatoeba/de", texts)):
         (tmp_path / "examples" / folder).mkdir(parents=True)
         (tmp_path / "examples" / folder / "test.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    spec |= {"intermediate": "none", "seed": 1, "precision": "bf16", "max_length": 64}
+    spec |= {"intermediate": "none", "seed": 1, "precision": "bf16"}
     spec |= {"training_task": "panx", "kind": "tagging", "labels": LABELS, "hyper": {"max_length": 64}}
-    nearest = {"mining": "nearest", "pooling": "mean", "relative_depth": 0.58333}
+    vectors = {"layer": "14/24", "pooling": "mean", "max_length": 64}
     for run in ("one", "two"):
         for script, stage, target, options in (
             ("evaluate", "evaluate", "panx", {"scheme": "iob2"}),
-            ("retrieve", "retrieval", "tatoeba", nearest),
+            ("retrieve", "retrieval", "tatoeba", {"mining": "nearest"}),
         ):
-            spec |= {"stage": stage, "targets": {target: {"languages": ["de"], "options": options}}}
+            entry = {"languages": ["de"], "options": options} | ({"hyper": vectors} if script == "retrieve" else {})
+            spec |= {"stage": stage, "targets": {target: entry}}
             paths = {"model": "model", "examples": "examples", "out": run, "cost": f"cost-{run}-{script}.json"}
-            paths |= {"checkpoint": "checkpoint"} if script == "evaluate" else {}
+            paths |= {"checkpoint": "checkpoint"} if script == "evaluate" else {"layers": f"{run}/layers.jsonl"}
             command = [
                 sys.executable,
                 str(ROOT / "scripts" / f"{script}.py"),
@@ -206,6 +207,6 @@ def test_scripts_run_by_hand_and_equal_runs_write_equal_bytes(tmp_path):
     tags = submission.read_tags(tmp_path / "one" / "panx" / "test-de.tsv")
     assert [len(sentence) for sentence in tags] == [3, 1]
     assert (tmp_path / "one" / "tatoeba" / "test-de.tsv").read_text() == "0\n1\n2\n3\n4\n"
-    for name in ("panx/test-de.tsv", "tatoeba/test-de.tsv"):
+    for name in ("panx/test-de.tsv", "tatoeba/test-de.tsv", "layers.jsonl"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert json.loads((tmp_path / "cost-one-evaluate.json").read_text())["device"]

@@ -61,18 +61,20 @@ class Attacker:
 
     def _retrieval(self, rows: list[dict], entry: dict, language: str) -> tuple[list[Outcome], int]:
         """Tatoeba (`mining: nearest`): English queries, the other language is the pool. BUCC: the other way round."""
-        from xstilts.evaluation import retrieval
+        from xstilts.evaluation.embedding import Embedder, layer_at
 
-        options = entry["options"]
-        nearest = options["mining"] == "nearest"
-        layer = retrieval.layer_at(options["relative_depth"], self.layers)
-        length = entry["hyper"]["max_length"]
-        embedder = retrieval.Embedder(self.model, layer, options["pooling"], length, self.precision, self.pre_norm)
+        nearest, hyper = entry["options"]["mining"] == "nearest", entry["hyper"]
+        layer = layer_at(hyper["layer"], self.layers)
+        embedder = Embedder(self.model, hyper["pooling"], hyper["max_length"], self.precision, self.pre_norm)
         side = "target" if nearest else "source"
         pool = [row for row in rows if row["side"] != side]
         partners = {row["id"] for row in pool}
         queries = [row for row in rows if row["side"] == side and row["match"] in partners]
-        victim = RetrievalVictim(embedder, self.model.tokenizer, pool, counts=not nearest)
+
+        def embed(texts: list[str]):
+            return embedder.embed(texts, [layer])[layer]
+
+        victim = RetrievalVictim(embed, self.model.tokenizer, pool, counts=not nearest)
         return self._attack(queries, victim, "retrieval", ENGLISH if nearest else language), embedder.tokens
 
     def _attack(self, rows: list[dict], victim, kind: str, language: str) -> list[Outcome]:

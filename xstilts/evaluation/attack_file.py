@@ -25,12 +25,14 @@ def attack_file(
     seed: int = 0,
     precision: str = "fp32",
     device: str = "auto",
+    preset: str = "jiant",
 ) -> str:
     """Attack one file of normalised examples and write the rows to `out`; returns `summary`.
 
     `checkpoint`: a target checkpoint, with `base` the model folder it was trained from; for retrieval an intermediate
     checkpoint with `base`, or a model folder alone. `language`: by default the name of the folder that `data` is in
-    (examples/<task>/<language>/test.jsonl). Lengths and strides are those that the checkpoint was trained with.
+    (examples/<task>/<language>/test.jsonl). Lengths and strides are those that the checkpoint was trained with; for
+    retrieval, where nothing is trained, `preset` says which layer and pooling are read.
     """
     catalog = catalogs.load()
     for option, name, known in (("attack", attack, catalog.attacks), ("task", task, catalog.tasks)):
@@ -45,15 +47,25 @@ def attack_file(
     if identity["scripts"] != "all" and script not in identity["scripts"]:
         raise UserError(f"--attack {attack}: not for {language} ({script}); scripts: {', '.join(identity['scripts'])}")
     trained = entry.get("training_task")
-    entry |= {"training_task": trained, "hyper": _hyper(Path(checkpoint), trained) if trained else entry["options"]}
+    known = _known(Path(base or checkpoint), catalog)
+    hyper = _hyper(Path(checkpoint), trained) if trained else catalog.preset(task, preset, model=known)
+    entry |= {"training_task": trained, "hyper": hyper}
     rows = read(Path(data), entry)
 
     model = loading.load(base or checkpoint, checkpoint if base else None, runtime.device(device))
     layers = model.config["num_hidden_layers"]
-    attacker = Attacker(model, layers, identity, catalog.languages, examples, seed, precision)
+    pre_norm = bool(known) and catalog.models[known].identity["pre_norm"]
+    attacker = Attacker(model, layers, identity, catalog.languages, examples, seed, precision, pre_norm)
     outcomes, _ = attacker(rows, entry, language)
     files.write_jsonl(out, (one.row() for one in outcomes))
     return summary(outcomes)
+
+
+def _known(folder: Path, catalog: catalogs.Catalog) -> str | None:
+    """The catalog's name of the model in `folder`, where it was fetched from the catalog."""
+    card = folder / "model.json"
+    name = files.read_json(card).get("name") if card.is_file() else None
+    return name if name in catalog.models else None
 
 
 def _hyper(checkpoint: Path, task: str) -> dict:
@@ -79,6 +91,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--examples", type=int, help="how many examples, chosen by a hash of their ids (default: all)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", choices=["fp32", "bf16"], default="fp32")
+    parser.add_argument("--preset", default="jiant", help="retrieval: whose layer and pooling (default: jiant)")
     parser.add_argument("--device", default="auto")
     options = vars(parser.parse_args(argv))
     print(attack_file(options.pop("model"), **options))

@@ -1,190 +1,163 @@
-"""Sentence retrieval with an encoder that was never trained for it: Tatoeba (nearest neighbour), BUCC (mining).
+"""Pairs of sentences from their vectors: nearest neighbours (Tatoeba) and mining by margin (BUCC).
 
-Settings as XTREME and jiant score them: the block at 14/24 of the depth, mean over all pieces (`<s>` and `</s>`
-included), L2-normalised, cosine; BUCC with the ratio margin of Artetxe and Schwenk 2019 (k = 4) and the threshold
-that is best on the development pools.
+As XTREME and jiant do it: cosine; for BUCC the ratio margin of Artetxe and Schwenk 2019, both directions, greedy
+one-to-one pairs, and the threshold that is best on the development pools. `found` is everywhere what
+`search.both_directions` gave for the vectors of a pool's two sides: neighbours of source rows, then of target rows.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
-import torch
 
-from xstilts.data import kinds
+from xstilts import files
 from xstilts.errors import UserError
-from xstilts.evaluation.predict import TOKENS_PER_BATCH, inference, length_batches
 
-QUERIES, DATABASE = 1024, 32768  # rows of one block of similarities: 128 MiB in float32
-FINAL_NORMS = ("encoder.LayerNorm", "final_norm")  # xlm-roberta-xl, modernbert
-SPARE = 4  # neighbours kept beyond k, for re-scoring in float64
+DUPLICATES = ("expand", "drop")
+Candidates = list[tuple[float, str, str]]  # (score, source id, English id), best first
 
 
-def layer_at(relative_depth: float, layers: int) -> int:
-    """The block nearest to `relative_depth` (0-1) of a model of `layers` blocks, ties up.
+@dataclass(frozen=True)
+class Pool:
+    """Two sides of sentences, `source` (the other language) and `target` (English): rows {id, text, match}.
 
-    Block numbers start at 1. The 0.001 lets a rounded 0.58333 count as the tie that 14/24 of 6 blocks is (3.5 -> 4).
-    """
-    return min(max(math.floor(relative_depth * layers + 0.5 + 1e-3), 1), layers)
-
-
-class Embedder:
-    """Embeds texts with one block of a model; `tokens` counts the real tokens embedded so far.
-
-    `layer`: a block number from 1; `pooling`: "mean", the only one; `precision`: "fp32" or "bf16". The blocks of a
-    `pre_norm` model (its catalog identity) leave states of unbounded scale, made to be read through the final layer
-    norm: it is applied to the chosen block's states (the last block's have it already).
+    `texts`: each side's different sentences in order of first occurrence -> numbers of the rows that hold them. They
+    are what is embedded and searched: equal sentences have one vector.
     """
 
-    def __init__(self, model, layer: int, pooling: str, max_length: int, precision: str, pre_norm: bool = False):
-        if pooling != "mean":
-            raise UserError(f"options: pooling: {pooling!r} is unknown; allowed: mean")
-        self.model, self.layer, self.precision = model, layer, precision
-        self.hyper = {"max_length": max_length}
-        self.norm = final_norm(model.encoder) if pre_norm else None
-        self.tokens = 0
+    source: list[dict]
+    target: list[dict]
+    texts: tuple[dict[str, list[int]], dict[str, list[int]]]
+
+    @classmethod
+    def of(cls, rows: Sequence[dict], where: str | Path) -> Pool:
+        """The pool of a prepared file's rows; `where` names it in errors. White space around texts does not count."""
+        sides = tuple([row for row in rows if row["side"] == side] for side in ("source", "target"))
+        if not all(sides):
+            raise UserError(
+                f"{where}: holds rows of one side only; retrieval needs source and target rows: prepare it again"
+            )
+        texts = ({}, {})
+        for side, numbers in zip(sides, texts, strict=True):
+            for number, row in enumerate(side):
+                numbers.setdefault(row["text"].strip(), []).append(number)
+        return cls(*sides, texts)
 
     @property
-    def device(self) -> torch.device:
-        """Where the model is."""
-        return next(self.model.encoder.parameters()).device
-
-    def __call__(self, texts: Sequence[str]) -> np.ndarray:
-        """float32 (texts, hidden), rows of length 1. Equal texts are embedded once: their rows are equal to the bit."""
-        unique = {text: number for number, text in enumerate(dict.fromkeys(texts))}
-        kind = kinds.get("retrieval")
-        features = kind.encode([{"text": text} for text in unique], self.model.tokenizer, None, self.hyper, {}, False)
-        rows = [None] * len(features)
-        with inference(self.model, self.precision) as device:
-            for numbers in length_batches(features, TOKENS_PER_BATCH):
-                batch = kind.collate([features[number] for number in numbers], self.model.pad_id)
-                self.tokens += int(batch["attention_mask"].sum())
-                mask = batch["attention_mask"].to(device)
-                states = self._states(batch["input_ids"].to(device), mask).float()
-                weights = mask.unsqueeze(-1).float()
-                means = (states * weights).sum(1) / weights.sum(1)
-                vectors = torch.nn.functional.normalize(means, dim=-1).cpu().numpy()
-                for number, vector in zip(numbers, vectors, strict=True):
-                    rows[number] = vector
-        return np.stack(rows)[[unique[text] for text in texts]]
-
-    def _states(self, input_ids, mask):
-        states = self.model.hidden_states(input_ids, mask, self.layer)
-        read_already = self.norm is None or self.layer == len(states) - 1
-        return states[self.layer] if read_already else self.norm(states[self.layer])
+    def gold(self) -> set[tuple[str, str]]:
+        """The gold pairs (source id, English id)."""
+        return {(row["id"], row["match"]) for row in self.source if row["match"] is not None}
 
 
-def final_norm(encoder) -> torch.nn.Module:
-    """The layer norm behind the last block of a pre-norm encoder, by its name in transformers."""
-    modules = dict(encoder.named_modules())
-    for name in FINAL_NORMS:
-        if name in modules:
-            return modules[name]
-    raise UserError(
-        f"identity: pre_norm: true, but the encoder has no {' or '.join(FINAL_NORMS)}: correct its catalog entry"
-    )
+def read(path: Path, mining: bool) -> Pool:
+    """The pool of one prepared file. Gold pairs alone are refused for `mining`: a UserError that says why."""
+    pool = Pool.of(files.read_jsonl(path), path)
+    if not pool.gold:
+        raise UserError(f"{path}: no sentence has a partner (match), so that nothing can be found: prepare it again")
+    if mining and all(row["match"] is not None for row in (*pool.source, *pool.target)):
+        raise UserError(
+            f"{path}: every sentence has a partner: gold pairs alone are not a mining pool, F1 on them would be far "
+            "too high. Add the pools' sentences without a partner (match: null) on both sides; for BUCC take the "
+            "shared task's files (docs/data.md)"
+        )
+    return pool
 
 
-def embed(model, texts, layer: int, pooling: str, max_length: int, precision: str, pre_norm=False) -> np.ndarray:
-    """float32 (n, hidden), L2-normalised: see `Embedder`."""
-    return Embedder(model, layer, pooling, max_length, precision, pre_norm)(texts)
+def nearest(pool: Pool, found) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers of the nearest sentences, int64: (of the source side for each target row, of the target side for
+    each source row). Of equal sentences the first row."""
+    result = []
+    for queries, database, (_, indices) in ((1, 0, found[1]), (0, 1, found[0])):
+        first = [numbers[0] for numbers in pool.texts[database].values()]
+        rows = np.empty(len((pool.source, pool.target)[queries]), np.int64)
+        for numbers, index in zip(pool.texts[queries].values(), indices[:, 0], strict=True):
+            rows[numbers] = first[index]
+        result.append(rows)
+    return result[0], result[1]
 
 
-def neighbours(queries: np.ndarray, database: np.ndarray, k: int, device="cpu") -> tuple[np.ndarray, np.ndarray]:
-    """The `k` rows of `database` with the largest dot product with each query, exact: (values, indices), (n, k).
-
-    Best first, ties by lowest index; k is cut to the size of the database. Values are float64: candidates are found
-    in float32 blocks, then scored again, so that neither blocks nor threads decide between near-equal ones.
-    """
-    k = min(k, len(database))
-    values, indices = np.empty((len(queries), k)), np.empty((len(queries), k), np.int64)
-    blocks = [
-        (first, torch.from_numpy(database[first : first + DATABASE]).to(device))
-        for first in range(0, len(database), DATABASE)
-    ]
-    for first in range(0, len(queries), QUERIES):
-        rows = queries[first : first + QUERIES]
-        block_rows, found = torch.from_numpy(rows).to(device), []
-        for start, block in blocks:
-            best = (block_rows @ block.T).topk(min(k + SPARE, len(block)))
-            found.append((best.values, best.indices + start))
-        best, chosen = torch.cat([part[0] for part in found], 1), torch.cat([part[1] for part in found], 1)
-        chosen = chosen.gather(1, best.topk(min(k + SPARE, len(database))).indices).cpu().numpy()
-        exact = np.einsum("nd,nkd->nk", rows.astype(np.float64), database[chosen].astype(np.float64))
-        order = np.lexsort((chosen, -exact))[:, :k]
-        values[first : first + len(rows)] = np.take_along_axis(exact, order, 1)
-        indices[first : first + len(rows)] = np.take_along_axis(chosen, order, 1)
-    return values, indices
+def accuracies(pool: Pool, found) -> tuple[float, float, int]:
+    """(English -> other, other -> English, queries): percent of sentences with a partner whose nearest one it is."""
+    to_source, to_target = nearest(pool, found)
+    shares = []
+    for queries, database, rows in ((pool.target, pool.source, to_source), (pool.source, pool.target, to_target)):
+        asked = [(query["match"], row) for query, row in zip(queries, rows, strict=True) if query["match"] is not None]
+        right = [database[row]["id"] == match for match, row in asked]
+        shares.append(100 * sum(right) / len(right))
+    return shares[0], shares[1], len(right)
 
 
-def nearest(queries: np.ndarray, database: np.ndarray, device="cpu") -> np.ndarray:
-    """Index of the nearest row of `database` for each query, int64 (n,); of equal rows, the first."""
-    first: dict[bytes, int] = {}
-    for number, row in enumerate(database):
-        first.setdefault(row.tobytes(), number)
-    kept = np.fromiter(first.values(), np.int64)
-    return kept[neighbours(queries, database[kept], 1, device)[1][:, 0]]
-
-
-def margin_pairs(source: np.ndarray, target: np.ndarray, k: int, device="cpu") -> list[tuple[float, int, int]]:
-    """Greedy one-to-one pairs (score, source row, target row), best first; ties by lowest rows.
+def margin_pairs(found) -> list[tuple[float, int, int]]:
+    """Greedy one-to-one pairs (score, source, target), best first; ties by lowest numbers.
 
     Score = cosine / ((mean cosine of the source's k neighbours + mean cosine of the target's) / 2): the ratio margin
-    of Artetxe and Schwenk 2019. Candidates are each row's best-scored neighbour, in both directions (LASER's "max").
+    of Artetxe and Schwenk 2019. Candidates are each sentence's best-scored neighbour, in both directions (LASER's
+    "max"); pairs that do not score above 0 are left out, as there.
     """
-    forward, forward_rows = neighbours(source, target, k, device)
-    backward, backward_rows = neighbours(target, source, k, device)
+    (forward, forward_rows), (backward, backward_rows) = found
     source_mean, target_mean = forward.mean(1), backward.mean(1)
     forward_scores = forward / ((source_mean[:, None] + target_mean[forward_rows]) / 2)
     backward_scores = backward / ((target_mean[:, None] + source_mean[backward_rows]) / 2)
-    rows = np.arange(len(source)), np.arange(len(target))
+    rows = np.arange(len(forward)), np.arange(len(backward))
     best = forward_scores.argmax(1), backward_scores.argmax(1)
     scores = np.concatenate([forward_scores[rows[0], best[0]], backward_scores[rows[1], best[1]]])
     left = np.concatenate([rows[0], backward_rows[rows[1], best[1]]])
     right = np.concatenate([forward_rows[rows[0], best[0]], rows[1]])
     pairs, seen_left, seen_right = [], set(), set()
     for number in np.lexsort((right, left, -scores)):
-        a, b = int(left[number]), int(right[number])
-        if a not in seen_left and b not in seen_right:
+        a, b, score = int(left[number]), int(right[number]), float(scores[number])
+        if a not in seen_left and b not in seen_right and score > 0:
             seen_left.add(a)
             seen_right.add(b)
-            pairs.append((float(scores[number]), a, b))
+            pairs.append((score, a, b))
     return pairs
 
 
-def mine(embedder: Embedder, source: Sequence[dict], target: Sequence[dict], k: int) -> list[tuple[float, str, str]]:
-    """Candidate pairs (score, source id, English id) of the two sides of a BUCC pool, best first.
+def mine(pool: Pool, found, duplicates: str) -> Candidates:
+    """Candidate pairs of a pool by id. Equal sentences of a side are mined once; then, by `duplicates`,
 
-    Equal sentences of a side are mined once and every one of their ids gets the pair, as jiant does (XTREME drops
-    repeated sentences).
+    expand: every one of their ids gets the pair (jiant); drop: pairs with a sentence that occurs more than once on
+    its side vanish (XTREME's read_sent2id, third_party/utils_retrieve.py).
     """
-    ids: tuple[dict[str, list[str]], ...] = ({}, {})
-    for side, rows in zip(ids, (source, target), strict=True):
-        for row in rows:
-            side.setdefault(row["text"], []).append(row["id"])
-    left, right = (list(side.values()) for side in ids)
-    pairs = margin_pairs(*(embedder(list(side)) for side in ids), k, embedder.device)
-    return [(score, one, other) for score, a, b in pairs for one in left[a] for other in right[b]]
+    if duplicates not in DUPLICATES:
+        raise UserError(f"duplicates: {duplicates!r} is unknown; allowed: {', '.join(DUPLICATES)}")
+    left, right = (list(side.values()) for side in pool.texts)
+    return [
+        (score, pool.source[one]["id"], pool.target[other]["id"])
+        for score, a, b in margin_pairs(found)
+        if duplicates == "expand" or len(left[a]) == len(right[b]) == 1
+        for one in left[a]
+        for other in right[b]
+    ]
 
 
-def best_threshold(candidates: Sequence[tuple[float, str, str]], gold: set[tuple[str, str]]) -> tuple[float, float]:
+def best_threshold(candidates: Candidates, gold: set[tuple[str, str]]) -> tuple[float, float]:
     """(threshold, F1 0-100): the cut of the candidates (best first) with the highest F1 against `gold`.
 
-    The threshold lies midway between the scores on both sides of the cut (the last score if all are kept), as in
-    LASER's bucc.py; without a correct candidate it is infinite: nothing is mined.
+    The threshold lies midway between the scores on both sides of the cut, as in LASER's and XTREME's bucc_optimize.
+    That fails with an IndexError where keeping all is best (here: the last score), may cut between equal scores,
+    which `above` cannot do (here: never, so that F1 is what the threshold gives), and answers 0 where no candidate is
+    correct, so that all test candidates are taken (here: infinity, none).
     """
     threshold, best, correct = math.inf, 0.0, 0
     for number, (score, *pair) in enumerate(candidates):
         correct += tuple(pair) in gold
+        following = candidates[number + 1][0] if number + 1 < len(candidates) else None
         f1 = 2 * correct / (number + 1 + len(gold))
-        if f1 > best:
-            following = candidates[number + 1][0] if number + 1 < len(candidates) else score
-            threshold, best = (score + following) / 2, f1
+        if f1 > best and score != following:
+            threshold, best = score if following is None else (score + following) / 2, f1
     return threshold, 100 * best
 
 
-def above(candidates: Sequence[tuple[float, str, str]], threshold: float) -> list[tuple[str, str]]:
+def above(candidates: Candidates, threshold: float) -> list[tuple[str, str]]:
     """The (source id, English id) pairs that score at least `threshold`, sorted by ids."""
     return sorted((left, right) for score, left, right in candidates if score >= threshold)
+
+
+def f1(pairs: Sequence[tuple[str, str]], gold: set[tuple[str, str]]) -> float:
+    """F1 (0-100) of different pairs against the gold pairs."""
+    return 100 * 2 * len(gold.intersection(pairs)) / (len(pairs) + len(gold)) if gold else 0.0
