@@ -16,7 +16,12 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m xstilts", description=DESCRIPTION)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    commands.add_parser("catalog", help="list tasks, models, attacks, languages")
+    listing = commands.add_parser("catalog", help="list tasks, models, attacks, languages; diff: compare presets")
+    listing.add_argument("action", nargs="?", default="list", choices=["list", "diff"])
+    listing.add_argument("presets", nargs="*", metavar="PRESET", help="diff: two or more presets")
+    listing.add_argument("--task", nargs="+", default=[], help="diff: only these tasks")
+    listing.add_argument("--model", help="diff: the values for this model")
+    listing.add_argument("--sources", action="store_true", help="diff: where the numbers were read")
     pin = commands.add_parser("pin", help="ask the hub for the revisions of everything, write catalog/revisions.lock")
     pin.add_argument("names", nargs="*", help="only these tasks or models")
     check = commands.add_parser("check", help="check a study: what it needs, what is missing")
@@ -52,9 +57,15 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _catalog(arguments, rest):
-    from xstilts import catalog, pin
+    from xstilts import catalog, pin, preset_diff
 
-    print(pin.list_catalog(catalog.load()))
+    entries = catalog.load()
+    if arguments.action == "diff":
+        print(preset_diff.show(entries, arguments.presets, arguments.task, arguments.model, arguments.sources))
+    elif arguments.presets or arguments.task or arguments.model or arguments.sources:
+        raise UserError("catalog list: takes nothing more. Presets are compared by `catalog diff PRESET PRESET`.")
+    else:
+        print(pin.list_catalog(entries))
 
 
 def _pin(arguments, rest):

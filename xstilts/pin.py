@@ -145,6 +145,11 @@ def list_catalog(catalog: Catalog) -> str:
         [name, task.identity["kind"], ", ".join(task.sources), ", ".join(_presets(task))]
         for name, task in ((name, catalog.tasks[name]) for name in catalog.intermediates)
     ]
+    variants = [
+        [name, task.identity["kind"], str(len(task.identity["languages"])), ", ".join(task.sources), presets]
+        for name, task in ((name, catalog.tasks[name]) for name in catalog.variants)
+        for presets in [", ".join(_presets(task))]
+    ]
     models = [
         [
             model.name,
@@ -165,10 +170,11 @@ def list_catalog(catalog: Catalog) -> str:
     lines = [" ".join(codes[start : start + 20]) for start in range(0, len(codes), 20)]
     return "\n\n".join(
         [
-            _table("Targets", ["name", "kind", "group", "languages", "trained on", "sources"], targets),
-            _table("Intermediate tasks", ["name", "kind", "sources", "presets"], intermediates),
-            _table("Models", ["name", "source", "family", "blocks", "parameters", "non-embedding", "pinned"], models),
-            _table("Attacks", ["name", "kinds", "scripts"], attacks),
+            table("Targets", ["name", "kind", "group", "languages", "trained on", "sources"], targets),
+            table("Intermediate tasks", ["name", "kind", "sources", "presets"], intermediates),
+            *([table("Variants", ["name", "kind", "languages", "sources", "presets"], variants)] if variants else []),
+            table("Models", ["name", "source", "family", "blocks", "parameters", "non-embedding", "pinned"], models),
+            table("Attacks", ["name", "kinds", "scripts"], attacks),
             "\n".join([f"Languages ({len(codes)})", *lines]),
         ]
     )
@@ -189,9 +195,10 @@ def _scripts(scripts) -> str:
     return scripts if isinstance(scripts, str) else ", ".join(scripts)
 
 
-def _table(title: str, head: list[str], rows: list[list[str]]) -> str:
+def table(title: str, head: list[str], rows: list[list[str]], count: bool = True) -> str:
+    """Rows of text in aligned columns under a title (with the number of rows) and a head."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
     ]
-    return "\n".join([f"{title} ({len(rows)})", lines[0], "-" * len(lines[0]), *lines[1:]])
+    return "\n".join([f"{title} ({len(rows)})" if count else title, lines[0], "-" * len(lines[0]), *lines[1:]])
