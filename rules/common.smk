@@ -57,81 +57,11 @@ def fill_cell(group, attack_cell, task=""):
     return list(fill(group, **values).values())
 
 
-def test_files(targets):
-    """Prepared test files (examples and gold) of some targets, in all the study's languages."""
-    return [
-        path
-        for target in targets
-        for path in fill(FILES.prepared_test(target)).values()
-    ]
-
-
-def prediction_files():
-    """Predictions of every cell on its own targets."""
-    return [
-        path.format(study=STUDY.name, model=model, intermediate=intermediate, seed=seed)
-        for (model, intermediate, seed), targets in STUDY.cells.items()
-        for path in FILES.predictions(targets).values()
-    ]
-
-
-def checkpoint_files():
-    """Every checkpoint of the study with its records: intermediate encoders, then target models."""
-    encoders = [
-        fill_cell(paths.ENCODER, ("", *one))
-        for one in STUDY.cells
-        if one[1] != studies.NONE
-    ]
-    targets = [
-        fill_cell(paths.TARGET, ("", *one), task)
-        for one, served in STUDY.cells.items()
-        for task in STUDY.training_tasks(served)
-    ]
-    return [path for group in encoders + targets for path in group]
-
-
-def attack_files():
-    """Outcomes of every attack."""
-    return [
-        path
-        for one in STUDY.attack_cells
-        for path in fill(FILES.attack_files(one)).values()
-    ]
-
-
-def analysis_files():
-    """Everything that the tables are made of: examples, training records, predictions, attacks (timings lie beside)."""
-    return [
-        *prediction_files(),
-        *test_files(STUDY.targets),
-        *(
-            path
-            for task in STUDY.trained_tasks()
-            for path in fill(FILES.prepared_train(task)).values()
-        ),
-        *(path for path in checkpoint_files() if path.endswith("train.json")),
-        *attack_files(),
-    ]
-
-
-def data_files():
-    """Models, training and test examples."""
-    return [
-        *(
-            path
-            for model in STUDY.models
-            for path in fill(paths.MODEL, model=model).values()
-        ),
-        *(
-            path
-            for task in STUDY.trained_tasks()
-            for path in fill(FILES.prepared_train(task)).values()
-        ),
-        *test_files(STUDY.targets),
-    ]
+include: "files.smk"
 
 
 RETRIEVAL_TARGETS = [target for target in STUDY.targets if target in studies.RETRIEVAL]
+VARIANTS = [task for task in STUDY.trained_tasks() if task in STUDY.catalog.variants]
 
 
 for notice in [

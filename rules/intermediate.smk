@@ -1,5 +1,5 @@
 rule train_intermediate:
-    """Fine-tune an encoder on one English intermediate task, or on a mixture of them."""
+    """Fine-tune an encoder on one intermediate task or variant, or on a mixture of them."""
     input:
         model=list(paths.MODEL.values()),
         examples=lambda w: [

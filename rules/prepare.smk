@@ -23,6 +23,8 @@ rule prepare_train:
         **FILES.prepared_train("{task}"),
     log:
         paths.log("prepare", "{task}-train"),
+    wildcard_constraints:
+        task="|".join(set(STUDY.trained_tasks()) - set(VARIANTS)) or "-",
     cache: "omit-software"
     conda:
         "../envs/cpu.yaml"
@@ -32,6 +34,29 @@ rule prepare_train:
         "python scripts/prepare.py --spec {params.identity:q} --examples results/{wildcards.study}/examples "
         "--gold results/{wildcards.study}/gold "
         "--started {log}.started > {log} 2>&1"
+
+
+# One rule a variant: it is trained on the study's languages of it.
+for task in VARIANTS:
+
+    rule:
+        name:
+            f"prepare_train_{task}"
+        input:
+            FILES.local_files(JOBS.prepare_train(task)),
+        output:
+            **FILES.prepared_train(task),
+        log:
+            paths.log("prepare", f"{task}-train"),
+        cache: "omit-software"
+        conda:
+            "../envs/cpu.yaml"
+        params:
+            identity=lambda w, task=task: text(JOBS.prepare_train(task)),
+        shell:
+            "python scripts/prepare.py --spec {params.identity:q} --examples results/{wildcards.study}/examples "
+            "--gold results/{wildcards.study}/gold "
+            "--started {log}.started > {log} 2>&1"
 
 
 # One rule a target: its outputs are the study's languages of that target.

@@ -219,6 +219,36 @@ def test_gold_pairs_alone_are_no_pool_to_mine(tmp_path):
         run(tmp_path, spec("bucc2018", "retrieval", part, {"test": None}, ["de"], options=POOLS, source="hub"))
 
 
+@pytest.mark.parametrize("split", ["dev", "test"])
+def test_pools_without_a_sentence_that_has_no_partner_are_refused_from_every_source(tmp_path, split):
+    put_pools(tmp_path, pairs=12, alone=0)
+    with pytest.raises(UserError, match=rf"bucc2018 zh {split}: every sentence has a partner.*F1 is far too high"):
+        part = {"folder": "bucc", "splits": {"dev": "v", "test": "v"}}
+        run(tmp_path, spec("bucc2018", "retrieval", part, {split: None}, ["zh"], options=POOLS))
+
+
+def test_masked_text_is_one_example_a_line_and_empty_text_is_refused(tmp_path):
+    part = {"folder": "wiki", "splits": {"train": "train"}}
+    put(tmp_path, "wiki", "de", "train", [{"id": 7, "text": "Eins.\n\n Zwei \n"}, {"id": 8, "text": "Drei"}])
+    done = run(tmp_path, spec("mlm", "mlm", part, {"train": None}, ["de"]))
+    assert done.read("de", "train") == [
+        {"id": "7:0", "text": "Eins."},
+        {"id": "7:2", "text": "Zwei"},
+        {"id": "8", "text": "Drei"},
+    ]
+    put(tmp_path, "wiki", "de", "train", [{"text": " "}])
+    with pytest.raises(UserError, match=r"train.jsonl:1 \(id train-0\): text is empty"):
+        run(tmp_path, spec("mlm", "mlm", part, {"train": None}, ["de"]))
+
+
+def test_a_capped_text_is_the_same_sample_when_it_is_too_long_for_the_memory(tmp_path, monkeypatch):
+    put(tmp_path, "wiki", "de", "train", [{"text": f"line {number}"} for number in range(60)])
+    job = spec("mlm", "mlm", {"folder": "wiki", "splits": {"train": "train"}}, {"train": 5}, ["de"])
+    whole = run(tmp_path, job).read("de", "train")
+    monkeypatch.setattr(prepare_module, "MANY", 4)
+    assert run(tmp_path, job).read("de", "train") == whole
+
+
 # ---- caps and shares
 def test_a_larger_cap_only_adds_examples_in_source_order(tmp_path):
     put(tmp_path, "xnli", "en", "train", nli_rows(50))
@@ -264,11 +294,15 @@ def test_several_parts_are_joined_and_their_ids_kept_apart(tmp_path):
     assert len(done.read("en", "dev")) == 1
 
 
-def test_training_data_is_english_whatever_the_languages(tmp_path):
+def test_a_split_is_written_in_the_specs_languages_or_in_its_own(tmp_path):
     put(tmp_path, "xnli", "en", "train", nli_rows(3))
-    put(tmp_path, "xnli", "de", "test", nli_rows(3))
-    done = run(tmp_path, spec("pawsx", "pair", NLI_PART, {"train": None, "test": None}, ["de"], NLI))
-    assert set(done.report) == {("en", "train"), ("de", "test")}
+    put(tmp_path, "xnli", "de", "train", nli_rows(3))
+    put(tmp_path, "xnli", "en", "dev", nli_rows(2))
+    part = {**NLI_PART, "splits": {"train": "train", "dev": "dev"}}
+    job = spec("mnli_translated", "pair", part, {"train": None, "dev": None}, ["en", "de"], NLI)
+    done = run(tmp_path, {**job, "split_languages": {"dev": ["en"]}})
+    assert set(done.report) == {("en", "train"), ("de", "train"), ("en", "dev")}
+    assert len(done.read("de", "train")) == 3
 
 
 def test_equal_specs_give_equal_bytes(tmp_path):

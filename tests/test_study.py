@@ -132,12 +132,14 @@ def all_jobs(jobs: Specs):
     for model in study.models:
         yield ("models", model), text(jobs.fetch_model(model))
     for task in study.trained_tasks():
-        yield ("train data", task), text(jobs.prepare_train(task))
+        yield ("train data", task, *study.train_languages(task)), text(jobs.prepare_train(task))
     for target in study.targets:
         yield ("test data", target, *study.languages(target)), text(jobs.prepare_test(target))
     for cell, targets in study.cells.items():
         if cell[1] != studies.NONE:
-            yield ("encoder", *cell, study.intermediate_tasks(cell[1])), text(jobs.intermediate(*cell))
+            mixture = study.mixtures.get(cell[1])
+            languages = [study.train_languages(task) for task in study.intermediate_tasks(cell[1])]
+            yield ("encoder", *cell, mixture or cell[1], languages), text(jobs.intermediate(*cell))
         for task in study.training_tasks(targets):
             yield ("target", *cell, task, study.intermediate_tasks(cell[1])), text(jobs.target(*cell, task))
             yield ("predictions", *cell, task), text(jobs.evaluate(*cell, task))

@@ -30,12 +30,10 @@ class Outputs:
             return []
         files = []
         for part in spec["parts"]:
-            for language in spec["languages"]:
-                code = (part.get("codes") or {}).get(language, language)
-                for split in spec["splits"]:
-                    name = part["splits"].get(split)
-                    if name is None:
-                        continue
+            for split in spec["splits"]:
+                name = part["splits"].get(split)
+                for language in spec.get("split_languages", {}).get(split, spec["languages"]) if name else ():
+                    code = (part.get("codes") or {}).get(language, language)
                     name = name["from"] if isinstance(name, dict) else name
                     sides = ("_source", "_target", "_gold") if spec["options"].get("mining") == "margin" else ("",)
                     files += [
@@ -44,8 +42,13 @@ class Outputs:
         return sorted({str(path) for path in files})
 
     def prepared_train(self, task: str) -> dict[str, str]:
-        """Named outputs of a training preparation: English training and development examples."""
-        return {split: paths.examples(task, "en", split) for split in ("train", "dev")}
+        """Named outputs of a training preparation: `train` and `dev` in English, a variant's `train_<language>`."""
+        variant = task in self.study.catalog.variants
+        return {
+            f"{split}_{language}" if variant else split: paths.examples(task, language, split)
+            for split, languages in self.study.train_splits(task).items()
+            for language in languages
+        }
 
     def prepared_test(self, target: str) -> dict[str, str]:
         """Named outputs of a test preparation: examples and gold of every language."""

@@ -37,8 +37,10 @@ TARGET = {
 }
 TABLES = {
     name: f"{RESULTS}/{name}.csv"
-    for name in ("scores", "baselines", "robustness", "comparisons", "scaling", "claims", "cost")
+    for name in ("scores", "baselines", "retrieval", "robustness", "comparisons", "scaling", "claims", "cost")
 }
+DATA_TABLES = {name: f"{RESULTS}/{name}.csv" for name in ("data", "pieces")}
+LAYERS = RESULTS + "/retrieval/{model}/{intermediate}/s{seed}.jsonl"
 SUFFIX = {"pair": "tsv", "tagging": "tsv", "retrieval": "tsv", "span_qa": "json"}
 
 

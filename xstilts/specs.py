@@ -10,6 +10,7 @@ import functools
 from pathlib import Path
 
 from xstilts import catalog as catalogs
+from xstilts import summaries
 from xstilts.identity import canonical, source_digest, stage_code
 from xstilts.outputs import test_splits
 from xstilts.study import NONE, RETRIEVAL, Study
@@ -34,8 +35,11 @@ class Specs:
 
     # ---- data
     def prepare_train(self, task: str) -> dict:
-        """English training and development examples of one task."""
-        return self._prepare(task, ["en"], {key: self.config["data"][key] for key in ("train", "dev")})
+        """Training examples of one task in its languages, and English development examples."""
+        languages = self.study.train_splits(task)
+        spec = self._prepare(task, languages["train"], {split: self.config["data"][split] for split in languages})
+        others = {split: codes for split, codes in languages.items() if codes != spec["languages"]}
+        return {**spec, "split_languages": others} if others else spec
 
     def prepare_test(self, target: str) -> dict:
         """Test examples (and BUCC's dev pools, which set its threshold) in all the study's languages."""
@@ -59,7 +63,7 @@ class Specs:
             "languages": languages,
             "splits": splits,
             "source": source,
-            "parts": [self._pinned(part) for part in parts],
+            "parts": [self.pinned(part) for part in parts],
             "seed": self.config["data"]["seed"],
         }
 
@@ -74,7 +78,7 @@ class Specs:
                 queue += [grammar] if isinstance(grammar, str) else []
         return found
 
-    def _pinned(self, part: dict) -> dict:
+    def pinned(self, part: dict) -> dict:
         """A source part with its pinned revision in place of what only documents it."""
         part = {key: value for key, value in part.items() if key not in ("status", "source", "notes")}
         revision = self.study.catalog.revisions.get(part.get("id", ""), {}).get("revision")
@@ -103,10 +107,10 @@ class Specs:
             "identity": model,
         }
 
-    def hyper(self, task: str, stage: str = "target") -> dict:
-        """The task's hyper-parameters under the study's preset and overrides."""
+    def hyper(self, task: str, stage: str = "target", model: str | None = None) -> dict:
+        """The task's hyper-parameters under the study's preset (for `model`, where its name is given) and overrides."""
         training = self.config["training"]
-        return self.study.catalog.preset(task, training["preset"], training["overrides"].get(task, {}), stage)
+        return self.study.catalog.preset(task, training["preset"], training["overrides"].get(task, {}), stage, model)
 
     def intermediate(self, model: str, intermediate: str, seed: int) -> dict:
         mixture = self.study.mixtures.get(intermediate)
@@ -134,7 +138,15 @@ class Specs:
             "seed": seed,
             "precision": training["precision"],
             "trainable": training["trainable"],
-            "tasks": [{"task": task, **self._head(task), "hyper": self.hyper(task, stage)} for task in tasks],
+            "tasks": [
+                {
+                    "task": task,
+                    **self._head(task),
+                    "languages": self.study.train_languages(task),
+                    "hyper": self.hyper(task, stage, model),
+                }
+                for task in tasks
+            ],
         }
 
     def _head(self, task: str) -> dict:
@@ -147,7 +159,7 @@ class Specs:
             **self._cell("evaluate", model, intermediate, seed),
             "training_task": task,
             **self._head(task),
-            "hyper": self._inference(task),
+            "hyper": self._inference(task, model),
             "targets": {
                 target: {"languages": self.study.languages(target), "options": self.tasks[target].identity["options"]}
                 for target in self.study.served(task)
@@ -155,13 +167,18 @@ class Specs:
         }
 
     def retrieval(self, model: str, intermediate: str, seed: int) -> dict:
-        spec = self._cell("retrieval", model, intermediate, seed)
-        spec["targets"] = {
-            target: {"languages": self.study.languages(target), "options": self.tasks[target].identity["options"]}
-            for target in self.study.targets
-            if target in RETRIEVAL
+        return {
+            **self._cell("retrieval", model, intermediate, seed),
+            "targets": {
+                target: {
+                    "languages": self.study.languages(target),
+                    "options": self.tasks[target].identity["options"],
+                    "hyper": self.hyper(target, model=model),
+                }
+                for target in self.study.targets
+                if target in RETRIEVAL
+            },
         }
-        return {**spec, "max_length": max(target["options"]["max_length"] for target in spec["targets"].values())}
 
     def attack(self, attack: str, model: str, intermediate: str, seed: int) -> dict:
         cell = self.study.attack_cells[attack, model, intermediate, seed]
@@ -173,9 +190,7 @@ class Specs:
                 "languages": self.study.languages(target),
                 **self._head(target),
                 "training_task": task,
-                "hyper": self._inference(task)
-                if task
-                else {"max_length": self.tasks[target].identity["options"]["max_length"]},
+                "hyper": self._inference(task, model) if task else self.hyper(target, model=model),
             }
         return {
             **self._cell("attack", model, intermediate, seed),
@@ -196,68 +211,18 @@ class Specs:
             "precision": self.config["training"]["precision"],
         }
 
-    def _inference(self, task: str) -> dict:
-        return {key: value for key, value in self.hyper(task).items() if key in INFERENCE_KEYS}
+    def _inference(self, task: str, model: str) -> dict:
+        return {key: value for key, value in self.hyper(task, model=model).items() if key in INFERENCE_KEYS}
 
-    # ---- analysis
+    # ---- of the whole study
+    def check_data(self) -> dict:
+        return summaries.check_data(self)
+
     def analyse(self) -> dict:
-        study, catalog = self.study, self.study.catalog
-        return {
-            "stage": "analyse",
-            "code": stage_code("analyse"),
-            "study": study.name,
-            "demonstration": study.demonstration,
-            "models": {
-                name: {**catalog.models[name].size, "family": catalog.models[name].identity["family"]}
-                for name in study.models
-            },
-            "intermediates": {name: list(study.intermediate_tasks(name)) for name in study.intermediates},
-            "cells": [
-                {"model": model, "intermediate": intermediate, "seed": seed, "targets": targets}
-                for (model, intermediate, seed), targets in study.cells.items()
-            ],
-            "targets": {
-                target: {
-                    **self.tasks[target].identity,
-                    "languages": study.languages(target),
-                    "hyper": self.hyper(task) if task else {},
-                }
-                for target in study.targets
-                for task in [study.training_task(target)]
-            },
-            "official_languages": {target: self.tasks[target].identity["languages"] for target in study.targets},
-            "attacks": {attack: catalog.attacks[attack].identity for attack in study.attacks},
-            "attack_cells": [
-                {"attack": attack, "model": model, "intermediate": intermediate, "seed": seed, **cell}
-                for (attack, model, intermediate, seed), cell in study.attack_cells.items()
-            ],
-            "sources": {task: study.source(task)[0] for task in study.data_tasks()},
-            "generators": {
-                task: [part["generator"] for part in parts]
-                for task in study.data_tasks()
-                for source, parts in [study.source(task)]
-                if source == "embedded"
-            },
-            # what structural claims are checked against
-            "catalog": {name: entry.identity for name, entry in self.tasks.items()},
-            "revisions": {
-                "data": {
-                    task: [part.get("revision") for part in map(self._pinned, study.source(task)[1])]
-                    for task in study.data_tasks()
-                },
-                "models": {name: self.model(name)["source"] for name in study.models},
-            },
-            "data": self.config["data"],
-            "training": {
-                **self.config["training"],
-                "mixtures": {name: list(mix.tasks) for name, mix in study.mixtures.items()},
-            },
-            "notices": study.notices,
-            "bootstrap": self.config["bootstrap"],
-        }
+        return summaries.analyse(self)
 
     def report(self) -> dict:
-        return {**self.analyse(), "stage": "report", "report_code": stage_code("report")}
+        return summaries.report(self)
 
 
 def text(spec: dict) -> str:

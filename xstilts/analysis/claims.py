@@ -19,6 +19,7 @@ from xstilts.analysis.estimates import Estimates
 MODEL = "xlm-r-large"  # the paper's only encoder
 NINE = ("anli", "mnli", "qqp", "squad_v2", "squad", "hellaswag", "ccg", "cosmosqa", "commonsenseqa")
 RETRIEVAL = ("bucc2018", "tatoeba")
+ENGLISH_FORM = {"mlm": set(), "mnli_translated": {"mnli"}}  # what the English training has in its place
 TOLERANCE = 1.5  # points by which two printings of the paper's results differ (catalog/published.csv)
 
 
@@ -48,14 +49,18 @@ class Context:
         return None if not gains or any(gain is None for gain in gains) else np.mean(gains, axis=0)
 
     def singles(self) -> list[str]:
-        """Single intermediate tasks that the study trained this model on."""
-        return [name for name in self._trained() if name in self.tasks]
+        """Single intermediate tasks (English) that the study trained this model on."""
+        return [name for name in self.trained() if name in self.tasks and self._english(name)]
 
     def mixtures(self) -> list[str]:
-        """Mixtures that the study trained this model on."""
-        return [name for name in self._trained() if name not in self.tasks]
+        """Mixtures of English tasks that the study trained this model on."""
+        return [name for name in self.trained() if name not in self.tasks and self._english(name)]
 
-    def _trained(self) -> list[str]:
+    def _english(self, intermediate: str) -> bool:
+        return all("intermediate" in self.tasks[task]["roles"] for task in self.spec["intermediates"][intermediate])
+
+    def trained(self) -> list[str]:
+        """Every intermediate that the study trained this model on."""
         names = dict.fromkeys(cell["intermediate"] for cell in self.spec["cells"] if cell["model"] == self.model)
         return [name for name in names if name != NONE]
 
@@ -197,7 +202,24 @@ def _best_of(context: Context, entry: dict):
 
 
 def _alternatives(context: Context, entry: dict):
-    return None, "", "needs continued multilingual MLM and translated intermediate data: neither is in this study"
+    """English training minus the same with multilingual MLM mixed in, or with its translated data instead."""
+    names = {frozenset(context.spec["intermediates"][name]): name for name in reversed(context.trained())}
+    gains = {tasks: context.gain(name, context.spec["targets"]) for tasks, name in names.items()}
+    differences: dict[str, list[np.ndarray]] = {}
+    for variant, english in ENGLISH_FORM.items():
+        pairs = [(gains.get(tasks - {variant} | english), gain) for tasks, gain in gains.items() if variant in tasks]
+        differences[variant] = [plain - mixed for plain, mixed in pairs if plain is not None and mixed is not None]
+    found = [vector for vectors in differences.values() for vector in vectors]
+    if not found:
+        return None, "", "needs an intermediate with mlm or mnli_translated, and the same without"
+    vector = np.mean(found, axis=0)
+    why = "English training minus its variant: " + ", ".join(
+        f"{variant} {np.mean(vectors, axis=0)[0]:+.1f} ({len(vectors)} pairs)" if vectors else f"{variant} not run"
+        for variant, vectors in differences.items()
+    )
+    if any(vectors and all(_sign_verdict(one) == "fails" for one in vectors) for vectors in differences.values()):
+        return vector, "fails", why  # one variant is better in every pair
+    return vector, _sign_verdict(vector) if all(differences.values()) else "undecided", why
 
 
 MEASURED: dict[int, Callable] = {

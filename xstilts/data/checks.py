@@ -80,7 +80,20 @@ def _retrieval(example: dict, labels: Sequence[str], options: dict, here: str, c
         raise UserError(f"{here}: side {example['side']!r} is not one of: source target")
 
 
-_CHECKS = {"pair": _pair, "choice": _choice, "tagging": _tagging, "span_qa": _span_qa, "retrieval": _retrieval}
+def _mlm(example: dict, labels: Sequence[str], options: dict, here: str, counts: Counter) -> None:
+    _strings(example, ("text",), here)
+    if not example["text"].strip():
+        raise UserError(f"{here}: text is empty; leave the row out, or give it text")
+
+
+_CHECKS = {
+    "pair": _pair,
+    "choice": _choice,
+    "tagging": _tagging,
+    "span_qa": _span_qa,
+    "retrieval": _retrieval,
+    "mlm": _mlm,
+}
 
 
 def usable_answers(examples: list[dict], split: str, what: str, counts: Counter) -> list[dict]:
@@ -104,7 +117,9 @@ def usable_answers(examples: list[dict], split: str, what: str, counts: Counter)
 
 
 def check_file(kind: str, examples: Sequence[dict], options: dict, what: str) -> None:
-    """Raise `UserError` for no examples, an id that occurs twice, and for retrieval matches that are not one-to-one."""
+    """Raise `UserError` for no examples, an id that occurs twice, and for retrieval matches that are not one-to-one, a
+    sentence without a match where each needs one, and a mining pool in which every sentence has one.
+    """
     if not examples:
         raise UserError(f"{what}: no examples are left")
     ids = Counter(example["id"] for example in examples)
@@ -126,3 +141,15 @@ def check_file(kind: str, examples: Sequence[dict], options: dict, what: str) ->
         raise UserError(f"{what}: no sentence has a match")
     if options["mining"] == "nearest" and len(matched) < len(examples):
         raise UserError(f"{what}: {len(examples) - len(matched)} sentences have no match; every one must have one")
+    if options["mining"] == "margin":
+        _check_pools(examples, what)
+
+
+def _check_pools(examples: Sequence[dict], what: str) -> None:
+    """Mining is finding pairs among sentences that have none: gold pairs alone are no pool."""
+    if all(example["match"] is not None for example in examples):
+        raise UserError(
+            f"{what}: every sentence has a partner: these are the gold pairs alone and no pool to mine. Mining has to "
+            "leave distractors alone; without any, F1 is far too high. Give the whole pools of the BUCC 2018 shared "
+            "task (docs/data.md), or choose sources: [embedded]"
+        )

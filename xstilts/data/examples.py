@@ -16,7 +16,7 @@ _REQUIRED = object()
 def normalise(
     kind: str, row: dict, part: dict, default_id: str, language: str, where: str, counts: Counter
 ) -> list[dict]:
-    """The examples of one row: none (dropped), one, or for a pair of translations its two sides.
+    """The examples of one row: none (dropped), one, for a pair of translations its two sides, for mlm its lines.
 
     `counts` gains `dropped labels`, `answers moved` and `answers not in the text`.
     """
@@ -40,7 +40,9 @@ def normalise(
         return [{"id": key, "context": context, "question": reader.get("question"), "answers": answers}]
     if kind == "retrieval":
         return _retrieval(reader, default_id, language)
-    raise UserError(f"{where}: kind {kind!r} is unknown; allowed: pair, choice, tagging, span_qa, retrieval")
+    if kind == "mlm":
+        return _lines(reader.text("text"), key)
+    raise UserError(f"{where}: kind {kind!r} is unknown; allowed: pair, choice, tagging, span_qa, retrieval, mlm")
 
 
 def _retrieval(reader: _Row, default_id: str, language: str) -> list[dict]:
@@ -55,6 +57,13 @@ def _retrieval(reader: _Row, default_id: str, language: str) -> list[dict]:
         {"id": source, "side": "source", "text": reader.text("source").strip(), "match": target},
         {"id": target, "side": "target", "text": reader.text("target").strip(), "match": source},
     ]
+
+
+def _lines(text: str, key: str) -> list[dict]:
+    """One example a line of the text that is not empty (jiant's `mlm_simple`); a text of one line keeps its id."""
+    lines = [line.strip() for line in text.split("\n")]
+    rows = [{"id": f"{key}:{number}", "text": line} for number, line in enumerate(lines) if line]
+    return [{"id": key, "text": text.strip()}] if len(lines) == 1 else rows
 
 
 def _placed(answer: dict, context: str, counts: Counter) -> dict:

@@ -12,7 +12,7 @@ from xstilts.data.examples import look_up, normalise
 from xstilts.data.gold import write_gold
 from xstilts.errors import UserError
 
-ENGLISH_SPLITS = ("train", "dev")
+MANY = 100_000  # lines of text kept beyond the cap before the sample is taken
 
 
 def prepare(
@@ -26,14 +26,14 @@ def prepare(
     """Write <examples_dir>/<task>/<language>/<split>.jsonl and the gold file of each test split.
 
     `spec` is the job's identity (task, kind, labels, options, languages, splits {name: cap}, source, parts, seed); the
-    paths cannot change the result. train and dev are English, except the dev pools of retrieval. All is read and
-    checked before the first file is written. Returns {(language, split): counts of what was kept, dropped, mended}.
+    paths cannot change the result. Every split is written in all `languages`, but in those of `split_languages` where
+    that names the split. All is read and checked before the first file is written. Returns {(language, split): counts
+    of what was kept, dropped, mended}.
     """
     places = [Path(place) if place else None for place in (data_root, revisions, licensed)]
     done, reports = [], {}
     for split, cap in spec["splits"].items():
-        english = split in ENGLISH_SPLITS and spec["kind"] != "retrieval"
-        for language in ["en"] if english else spec["languages"]:
+        for language in spec.get("split_languages", {}).get(split, spec["languages"]):
             counts: Counter = Counter()
             examples = build(spec, language, split, cap, places, counts)
             counts["examples"] = len(examples)
@@ -64,7 +64,7 @@ def build(
         request = sources.Request(
             spec["task"], kind, options, part, language, source_split, enough, spec["seed"], *places
         )
-        rows = _read(spec, request, counts)
+        rows = _read(spec, request, counts, enough)
         examples += [row for row in rows if low <= _hash("hold_out", _unit(row)) < high]
     if kind == "span_qa":
         examples = checks.usable_answers(examples, split, what, counts)
@@ -78,7 +78,7 @@ def build(
     return examples
 
 
-def _read(spec: dict, request: sources.Request, counts: Counter) -> list[dict]:
+def _read(spec: dict, request: sources.Request, counts: Counter, enough: int | None) -> list[dict]:
     part, kind = request.part, spec["kind"]
     condition = part.get("filter")
     start = request.fill(condition["prefix"]).lower() if condition else ""
@@ -93,6 +93,8 @@ def _read(spec: dict, request: sources.Request, counts: Counter) -> list[dict]:
             checks.check_example(kind, example, spec["labels"], spec["options"], where, counts)
             example["id"] = prefix + example["id"]
         examples += found
+        if kind == "mlm" and enough is not None and len(examples) > enough + MANY:
+            examples = sample(examples, enough, spec["seed"])  # a large Wikipedia does not fit into memory
     return examples
 
 

@@ -14,6 +14,7 @@ from xstilts.errors import UserError
 __all__ = [
     "INTERMEDIATE",
     "TARGETS",
+    "VARIANTS",
     "candidates",
     "fingerprint",
     "generate",
@@ -25,6 +26,7 @@ __all__ = [
 
 INTERMEDIATE = ("anli", "mnli", "qqp", "squad_v2", "squad", "hellaswag", "ccg", "cosmosqa", "commonsenseqa")
 TARGETS = ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc2018", "tatoeba")
+VARIANTS = ("mnli_translated", "text")  # training data in every language
 RETRIEVAL = ("bucc2018", "tatoeba")
 SPLITS = ("train", "dev", "test")
 DEFAULT_SIZE = {"train": 2000, "dev": 200, "test": 200}
@@ -32,11 +34,11 @@ ENGLISH = "en"
 
 
 def _generators() -> dict:
-    from xstilts.embedded.tasks import adversarial, choices, nli, paraphrases, questions, retrieval, tagging
+    from xstilts.embedded.tasks import adversarial, choices, nli, paraphrases, questions, retrieval, tagging, variants
 
     return {
         name: function
-        for module in (nli, adversarial, paraphrases, tagging, questions, choices, retrieval)
+        for module in (nli, adversarial, paraphrases, tagging, questions, choices, retrieval, variants)
         for name, function in module.GENERATORS.items()
     }
 
@@ -44,9 +46,9 @@ def _generators() -> dict:
 def generate(generator: str, language: str, split: str, n: int | None = None, seed: int = 1) -> list[dict]:
     """Normalised examples of one generator.
 
-    generator: one of `INTERMEDIATE` (English only) or `TARGETS`. `tatoeba` and `bucc2018` take the other language;
-    English is the target side. n: examples (retrieval: gold pairs); None: 2,000 train, 200 dev or test. The same
-    (generator, split, n, seed) gives the same meanings and ids in every language, and the same bytes on every
+    generator: one of `INTERMEDIATE` (English only), `TARGETS` or `VARIANTS`. `tatoeba` and `bucc2018` take the other
+    language; English is the target side. n: examples (retrieval: gold pairs); None: 2,000 train, 200 dev or test. The
+    same (generator, split, n, seed) gives the same meanings and ids in every language, and the same bytes on every
     machine. No meaning of one split occurs in another, whatever the seeds. `UserError`: unknown name, or more
     examples than there are different meanings.
     """
@@ -68,8 +70,9 @@ def stream(generator: str, language: str, split: str, seed: int = 1) -> Iterator
 
 
 def _function(generator: str, language: str, split: str) -> Callable:
-    if generator not in INTERMEDIATE + TARGETS:
-        raise UserError(f"embedded: generator: {generator!r} is unknown (allowed: {', '.join(INTERMEDIATE + TARGETS)})")
+    names = INTERMEDIATE + TARGETS + VARIANTS
+    if generator not in names:
+        raise UserError(f"embedded: generator: {generator!r} is unknown (allowed: {', '.join(names)})")
     if split not in SPLITS:
         raise UserError(f"embedded {generator}: split: {split!r} is unknown (allowed: {', '.join(SPLITS)})")
     known = languages()

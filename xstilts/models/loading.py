@@ -44,10 +44,23 @@ class TaskModel(nn.Module):
     def device(self) -> torch.device:
         return next(self.encoder.parameters()).device
 
+    @property
+    def word_embeddings(self) -> Tensor:
+        """The (V, H) matrix of the encoder's input pieces."""
+        if isinstance(self.encoder, Encoder):
+            return self.encoder.embeddings.word_embeddings.weight
+        return self.encoder.get_input_embeddings().weight
+
     def add_head(self, task: str, kind: str, n_labels: int, seed: int, settings: dict | None = None) -> None:
-        """Add a new head with weights decided by (seed, task); `settings` is what a checkpoint records of it."""
-        head = heads.build(kind, self.config["hidden_size"], n_labels, self.config.get("hidden_dropout_prob", 0.1))
-        self.heads[task] = heads.initialise(head, seed, task).to(self.device).train(self.training)
+        """Add a new head with weights decided by (seed, task) (mlm: by the word embeddings); `settings` is what a
+        checkpoint records of it."""
+        if kind == "mlm":
+            head = heads.build(kind, self.config["hidden_size"], len(self.word_embeddings))
+            head.start(self.word_embeddings)
+        else:
+            head = heads.build(kind, self.config["hidden_size"], n_labels, self.config.get("hidden_dropout_prob", 0.1))
+            heads.initialise(head, seed, task)
+        self.heads[task] = head.to(self.device).train(self.training)
         self.head_settings[task] = settings or {"kind": kind}
 
     def hidden_states(self, input_ids: Tensor, attention_mask: Tensor, blocks: int | None = None) -> list[Tensor]:
@@ -62,10 +75,14 @@ class TaskModel(nn.Module):
         return [*output.hidden_states[:-1], output.last_hidden_state]
 
     def logits(self, task: str, batch: dict) -> Tensor:
-        """Logits of `task` for a collated batch: pair (B, L), tagging (B, T, L), span_qa (B, T, 2), choice (B,)."""
+        """Logits of `task` for a collated batch: pair (B, L), tagging (B, T, L), span_qa (B, T, 2), choice (B,), mlm
+        (M, V) at the M positions that `masked` lists (never (B, T, V): 250,037 pieces wide)."""
         if task not in self.heads:
             raise UserError(f"the checkpoint has no head for {task!r}; it has: {', '.join(self.heads) or 'none'}")
-        return self.heads[task](self.hidden_states(batch["input_ids"], batch["attention_mask"])[-1])
+        hidden = self.hidden_states(batch["input_ids"], batch["attention_mask"])[-1]
+        if "masked" in batch:
+            return self.heads[task](hidden.flatten(0, 1)[batch["masked"]], self.word_embeddings)
+        return self.heads[task](hidden)
 
 
 def load(model_dir: str | Path, checkpoint_dir: str | Path | None = None, device="cpu") -> TaskModel:

@@ -1,4 +1,4 @@
-"""Fine-tune an encoder on one English task or a mixture: both the intermediate and the target stage."""
+"""Fine-tune an encoder on one task or a mixture: both the intermediate and the target stage."""
 
 from __future__ import annotations
 
@@ -8,40 +8,21 @@ import shutil
 import signal
 import sys
 import time
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import torch
 
-from xstilts.data import kinds
 from xstilts.errors import UserError
-from xstilts.files import read_jsonl, write_json
+from xstilts.files import write_json
 from xstilts.models import checkpoints, runtime
 from xstilts.models.loading import TaskModel, load
 from xstilts.training import batching, dev, mixtures, optimisation, state
+from xstilts.training import tasks as jobs
+from xstilts.training.tasks import Task
 
 TOKENS_PER_BATCH = 16_384
 SAVE_EVERY = 120.0  # seconds between resumable states
-
-
-@dataclass
-class Task:
-    """One task of the job: its spec, encoded training features and dev examples."""
-
-    spec: dict
-    kind: object
-    features: list[dict]
-    examples: int
-    dev: list[dict]
-
-    @property
-    def name(self) -> str:
-        return self.spec["task"]
-
-    @property
-    def hyper(self) -> dict:
-        return self.spec["hyper"]
 
 
 def train(
@@ -69,8 +50,8 @@ def train(
     where = runtime.device(device)
     runtime.autocast(where, spec["precision"])  # refuse a wrong value before any work
     model = load(model_dir, encoder_dir)
-    tasks = [_task(task, model, examples_dir) for task in spec["tasks"]]
-    _make_trainable(model, spec, tasks, where)
+    tasks = [jobs.read(task, model, examples_dir) for task in spec["tasks"]]
+    jobs.make_trainable(model, spec, tasks, where)
     run = _Run(spec, model, tasks, tokens_per_batch, start)
     path = _state_path(work, spec, model_dir, encoder_dir, examples_dir, tokens_per_batch)
     if path and path.is_file():
@@ -82,41 +63,11 @@ def train(
         shutil.rmtree(path.parent, ignore_errors=True)
 
 
-def _task(spec: dict, model: TaskModel, examples_dir: Path) -> Task:
-    kind = kinds.get(spec["kind"])
-    folder = examples_dir / spec["task"] / "en"
-    examples = read_jsonl(folder / "train.jsonl")
-    if spec["kind"] == "tagging" and not spec["labels"]:  # an open tag set (CCG) is what the training data hold
-        spec = {**spec, "labels": sorted({tag for example in examples for tag in example["tags"]})}
-    features = batching.encode(kind, examples, model.tokenizer, spec)
-    return Task(spec, kind, features, len(examples), read_jsonl(folder / "dev.jsonl"))
-
-
-def _make_trainable(model: TaskModel, spec: dict, tasks: list[Task], device: torch.device) -> None:
-    if spec["trainable"] not in ("all", "blocks"):
-        raise UserError(f"trainable: {spec['trainable']!r}, allowed: all, blocks (embeddings frozen)")
-    if spec["trainable"] == "blocks":
-        model.encoder.embeddings.requires_grad_(False)
-    else:
-        model.encoder.float()  # word embeddings may still be in the base model's float16
-    for task in tasks:
-        settings = {key: task.spec[key] for key in ("kind", "labels", "options")}
-        model.add_head(task.name, task.spec["kind"], len(task.spec["labels"]), spec["seed"], settings)
-    dropout = tasks[0].hyper.get("dropout")
-    if dropout is not None:
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = dropout
-    model.to(device)
-
-
 def _state_path(work: Path | None, spec, model_dir, encoder_dir, examples_dir, tokens_per_batch) -> Path | None:
     """Where the state lies: a folder named by everything that the training starts from."""
     if work is None:
         return None
-    files = [
-        examples_dir / task["task"] / "en" / f"{split}.jsonl" for task in spec["tasks"] for split in ("train", "dev")
-    ]
+    files = [path for task in spec["tasks"] for group in jobs.files(task, examples_dir) for path in group]
     files += [encoder_dir / "model.safetensors"] if encoder_dir else []
     parts = [spec, checkpoints.fingerprint(model_dir), *map(checkpoints.sha256, files), tokens_per_batch]
     digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode("utf-8")).hexdigest()
@@ -130,17 +81,19 @@ class _Run:
         self.spec, self.model, self.tasks = spec, model, tasks
         self.tokens_per_batch, self.start = tokens_per_batch, start
         own = [mixtures.own_steps(len(task.features), task.hyper) for task in tasks]
-        self.steps = spec.get("steps") or sum(own)
-        sizes = [task.examples for task in tasks]
-        self.plan = mixtures.plan(sizes, spec.get("sampling") or {}, self.steps, spec["seed"])
+        sizes, sampling = {task.name: task.examples for task in tasks}, spec.get("sampling") or {}
+        self.steps = spec.get("steps") or mixtures.all_steps(dict(zip(sizes, own, strict=True)), sampling)
+        self.plan = mixtures.plan(sizes, sampling, self.steps, spec["seed"])
         self.log_every = max(1, min(50, self.steps // 20))
-        hyper = tasks[0].hyper
-        # without eval_every there is one candidate, the last step, whatever the preset's selection says
-        self.eval_every = hyper.get("eval_every") if hyper.get("selection") == "english_dev_best" else None
+        hyper = next((task for task in tasks if task.dev), tasks[0]).hyper
+        # without eval_every (or dev data) there is one candidate, the last step, whatever the preset's selection says
+        looks = hyper.get("selection") == "english_dev_best" and any(task.dev for task in tasks)
+        self.eval_every, self.patience = hyper.get("eval_every") if looks else None, hyper.get("patience")
         self.optimiser = optimisation.adamw(model)
         self.pending: list[torch.Tensor] = []
         self.best: dict[str, torch.Tensor] = {}
         self.progress = {"step": 0, "tokens": 0, "examples": 0, "seconds": 0.0, "losses": [], "dev": {}, "selected": 0}
+        self.progress |= {"looks": 0, "without_gain": 0}
         self.terminated = False
 
     def resume(self, path: Path) -> None:
@@ -159,7 +112,8 @@ class _Run:
         self.model.train()
         for step in range(self.progress["step"], self.steps):
             task = self.tasks[self.plan[step]]
-            features = [task.features[i] for i in next(streams[self.plan[step]])]
+            key = f"{self.spec['seed']}/{task.name}/{step}"  # of the step alone: a resumed run draws the same
+            features = task.inputs(next(streams[self.plan[step]]), key)
             self.pending.append(self._step(task, features, step))
             self.progress["step"] = step + 1
             self.progress["examples"] += len(features)
@@ -171,6 +125,10 @@ class _Run:
                 paused = time.time()
                 self._evaluate()
                 begin += time.time() - paused
+                if self.impatient:
+                    if self.pending:
+                        self._log()
+                    break
             if path and (self.terminated or time.time() - saved > SAVE_EVERY):
                 state.save(path, self.model, self.optimiser, self.progress, self.pending, self.best)
                 saved = time.time()
@@ -198,7 +156,7 @@ class _Run:
         """One update; returns the batch's loss on the device (reading it here would make a GPU wait)."""
         device, total = self.model.device, 0.0
         pin = device.type == "cuda"
-        for part, weight in batching.micro_batches(features, self.tokens_per_batch):
+        for part, weight in batching.micro_batches(features, task.tokens_per_batch(self.tokens_per_batch)):
             batch = task.kind.collate(part, self.model.pad_id)
             batch = {
                 name: (tensor.pin_memory() if pin else tensor).to(device, non_blocking=pin)
@@ -229,22 +187,30 @@ class _Run:
         self.progress["losses"].append(round(loss, 6))
         print(f"step {step}/{self.steps}  loss {loss:.4f}", flush=True)
 
+    @property
+    def impatient(self) -> bool:
+        """Whether `patience` looks in a row, the last of them included, brought no gain."""
+        return bool(self.eval_every and self.patience and self.progress["without_gain"] >= self.patience)
+
     def _evaluate(self) -> None:
         """Score on English dev; with selection by it, keep the weights of the best step (the first of equals)."""
+        progress, precision = self.progress, self.spec["precision"]
         scores = {
-            task.name: dev.evaluate(self.model, task.spec, task.dev, self.spec["precision"]) for task in self.tasks
+            task.name: dev.evaluate(self.model, task.spec, task.dev, precision) for task in self.tasks if task.dev
         }
-        print(f"step {self.progress['step']}/{self.steps}  dev " + json.dumps(scores), flush=True)
-        old = self.progress["dev"]
-        if not old or dev.mean(scores) > dev.mean(old):
-            self.progress["dev"], self.progress["selected"] = scores, self.progress["step"]
+        print(f"step {progress['step']}/{self.steps}  dev " + json.dumps(scores), flush=True)
+        gain = not progress["looks"] or (bool(scores) and dev.mean(scores) > dev.mean(progress["dev"]))
+        progress["looks"] += 1
+        progress["without_gain"] = 0 if gain else progress["without_gain"] + 1
+        if gain:
+            progress["dev"], progress["selected"] = scores, progress["step"]
             if self.eval_every:
                 self.best = {name: p.detach().cpu().clone() for name, p in state.trainable(self.model).items()}
 
     def record(self) -> dict:
         """The contents of train.json."""
         spec, progress, device = self.spec, self.progress, self.model.device
-        seconds = progress["seconds"]
+        seconds, done = progress["seconds"], self.plan[: progress["step"]]
         return {
             "stage": spec["stage"],
             "model": spec["model"]["name"],
@@ -253,9 +219,11 @@ class _Run:
             "seed": spec["seed"],
             "steps": self.steps,
             "epochs": {
-                task.name: round(self.plan.count(i) * task.hyper["batch_size"] / len(task.features), 3)
+                task.name: round(done.count(i) * task.hyper["batch_size"] / len(task.features), 3)
                 for i, task in enumerate(self.tasks)
             },
+            # null: trained to the end; else the step after which `patience` looks had brought no gain
+            "stopped": {"step": progress["step"], "patience": self.patience} if progress["step"] < self.steps else None,
             "log_every": self.log_every,
             "losses": progress["losses"],
             "dev": progress["dev"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from xstilts.errors import UserError
 
@@ -42,9 +42,34 @@ def probabilities(sizes: Sequence[int], sampling: dict) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-def plan(sizes: Sequence[int], sampling: dict, steps: int, seed: int) -> list[int]:
+def shared(sizes: Mapping[str, int], sampling: dict) -> dict[str, float]:
+    """Probability of each task (name -> number of training examples): `sampling["shares"]` gives some of them theirs,
+    the others have what is left, by the method."""
+    shares = sampling.get("shares") or {}
+    unknown = [name for name in shares if name not in sizes]
+    if unknown:
+        raise UserError(f"sampling: shares: {unknown[0]!r} is not a task of the mixture: {', '.join(sizes)}")
+    others = {name: size for name, size in sizes.items() if name not in shares}
+    left = 1.0 - sum(shares.values())
+    if left <= 0 or not others or not all(share > 0 for share in shares.values()):
+        raise UserError(f"sampling: shares: {shares}: each above 0, below 1 in all, and a task without a share")
+    by_size = dict(zip(others, probabilities(list(others.values()), sampling), strict=True))
+    return {name: shares[name] if name in shares else left * by_size[name] for name in sizes}
+
+
+def all_steps(own: Mapping[str, int], sampling: dict) -> int:
+    """Steps of a mixture: the sum of the tasks' own steps; tasks with a fixed share get theirs on top of the others'.
+
+    So masked text at a share of 0.2 adds a quarter to the steps and takes none from the other tasks.
+    """
+    shares = sampling.get("shares") or {}
+    steps = sum(number for name, number in own.items() if name not in shares)
+    return math.ceil(steps / (1.0 - sum(shares.values())) - 1e-9)  # 27 / 0.9 is not quite 30
+
+
+def plan(sizes: Mapping[str, int], sampling: dict, steps: int, seed: int) -> list[int]:
     """The index of the task of each step: independent draws, decided by the seed."""
     if len(sizes) == 1:
         return [0] * steps
     generator = random.Random(f"mixture/{seed}")
-    return generator.choices(range(len(sizes)), weights=probabilities(sizes, sampling), k=steps)
+    return generator.choices(range(len(sizes)), weights=list(shared(sizes, sampling).values()), k=steps)

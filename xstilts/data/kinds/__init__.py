@@ -1,6 +1,6 @@
 """The kinds of task: how examples become token sequences, and logits become predictions.
 
-Each kind is a module (`pair tagging span_qa choice retrieval`) with the same functions:
+Each kind is a module (`pair tagging span_qa choice retrieval mlm`) with the same functions:
 
 `encode(examples, tokenizer, labels, hyper, options, training) -> list[Feature]`
     A Feature is a dict with `input_ids` (list of int, special tokens included), `example` (index into `examples`) and
@@ -11,17 +11,27 @@ Each kind is a module (`pair tagging span_qa choice retrieval`) with the same fu
 `decode(features, logits, examples, labels, hyper, options) -> list` of one prediction per example;
     `logits[i]` belongs to `features[i]`; the features of one example stay in the order of `encode`.
 
-`retrieval` has `encode` and `collate` only. Importing a kind never imports torch.
+`retrieval` has `encode` and `collate` only; `mlm` has no `unbatch` and `decode`, but beside the others
+`vocabulary(tokenizer)`, facts of the tokenizer, and
+`corrupt(features, key, facts, hyper) -> list[Feature]`: inputs of one step, drawn anew by `key`.
+`TOKENS_PER_BATCH`, where a kind has it, bounds what is computed at once. Importing a kind never imports torch.
 """
 
 from __future__ import annotations
 
 from types import ModuleType
 
-from xstilts.data.kinds import choice, pair, retrieval, span_qa, tagging
+from xstilts.data.kinds import choice, mlm, pair, retrieval, span_qa, tagging
 from xstilts.errors import UserError
 
-KINDS = {"pair": pair, "tagging": tagging, "span_qa": span_qa, "choice": choice, "retrieval": retrieval}
+KINDS = {
+    "pair": pair,
+    "tagging": tagging,
+    "span_qa": span_qa,
+    "choice": choice,
+    "retrieval": retrieval,
+    "mlm": mlm,
+}
 
 
 def get(kind: str) -> ModuleType:

@@ -1,0 +1,81 @@
+"""Which files a study consists of, as lists of paths that rules ask for."""
+
+
+def test_files(targets):
+    """Prepared test files (examples and gold) of some targets, in all the study's languages."""
+    return [
+        path
+        for target in targets
+        for path in fill(FILES.prepared_test(target)).values()
+    ]
+
+
+def train_files():
+    """Prepared training and development examples of every task that is trained."""
+    return [
+        path
+        for task in STUDY.trained_tasks()
+        for path in fill(FILES.prepared_train(task)).values()
+    ]
+
+
+def prediction_files():
+    """Predictions of every cell on its own targets."""
+    return [
+        path.format(study=STUDY.name, model=model, intermediate=intermediate, seed=seed)
+        for (model, intermediate, seed), targets in STUDY.cells.items()
+        for path in FILES.predictions(targets).values()
+    ]
+
+
+def checkpoint_files():
+    """Every checkpoint of the study with its records: intermediate encoders, then target models."""
+    encoders = [
+        fill_cell(paths.ENCODER, ("", *one))
+        for one in STUDY.cells
+        if one[1] != studies.NONE
+    ]
+    targets = [
+        fill_cell(paths.TARGET, ("", *one), task)
+        for one, served in STUDY.cells.items()
+        for task in STUDY.training_tasks(served)
+    ]
+    return [path for group in encoders + targets for path in group]
+
+
+def attack_files():
+    """Outcomes of every attack."""
+    return [
+        path
+        for one in STUDY.attack_cells
+        for path in fill(FILES.attack_files(one)).values()
+    ]
+
+
+def analysis_files():
+    """Everything that the tables are made of: examples, training records, predictions, attacks (timings lie beside)."""
+    return [
+        *prediction_files(),
+        *test_files(STUDY.targets),
+        *train_files(),
+        *(path for path in checkpoint_files() if path.endswith("train.json")),
+        *(
+            fill(paths.LAYERS, model=model, intermediate=intermediate, seed=seed)
+            for (model, intermediate, seed), targets in STUDY.cells.items()
+            if any(target in studies.RETRIEVAL for target in targets)
+        ),
+        *attack_files(),
+    ]
+
+
+def data_files():
+    """Models, training and test examples."""
+    return [
+        *(
+            path
+            for model in STUDY.models
+            for path in fill(paths.MODEL, model=model).values()
+        ),
+        *train_files(),
+        *test_files(STUDY.targets),
+    ]
