@@ -22,12 +22,14 @@ rule all:
     input:
         fill(paths.REPORT),
         fill(paths.TABLES).values(),
+        fill(paths.DATA_TABLES).values(),
         data_files(),
         checkpoint_files(),
         analysis_files(),
 
 
 include: "rules/prepare.smk"
+include: "rules/check.smk"
 include: "rules/intermediate.smk"
 include: "rules/target.smk"
 include: "rules/evaluate.smk"

@@ -1,5 +1,5 @@
 rule analyse:
-    """Scores, baselines, robustness, comparisons, scaling, claims and cost, from the predictions alone."""
+    """Scores, baselines, retrieval by layer, robustness, comparisons, scaling, claims and cost, from the predictions alone."""
     input:
         analysis_files(),
     output:

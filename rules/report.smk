@@ -1,7 +1,7 @@
 rule report:
     """One self-contained HTML page with every table and figure."""
     input:
-        list(paths.TABLES.values()),
+        [*paths.TABLES.values(), *paths.DATA_TABLES.values()],
     output:
         paths.REPORT,
     log:

@@ -1,4 +1,4 @@
-"""Write a study's seven tables (scores, baselines, robustness, comparisons, scaling, claims, cost) from its results.
+"""Write a study's result tables (scores, baselines, retrieval, robustness, comparisons ...; .csv) from its results.
 
 python scripts/analyse.py --spec SPEC --results results/STUDY
 """

@@ -4,8 +4,10 @@ import random
 from pathlib import Path
 from types import SimpleNamespace
 
+from xstilts.datasheet.run import check_data
 from xstilts.evaluation import submission
 from xstilts.files import write_json, write_jsonl, write_text
+from xstilts.models.tokenizers import characters
 
 LANGUAGES = ["en", "de", "ru", "zh"]
 WORDS = {
@@ -147,6 +149,7 @@ def build(results: Path, study: dict, items: int = 40, seed: int = 0) -> None:
             if task:
                 value = 60 + 40 * strength[cell["intermediate"]] + 100 * size + rng.random()
                 write_json(results / "targets" / folder / task / "train.json", _record("target", cell, task, value))
+        write_jsonl(results / "retrieval" / f"{folder}.jsonl", _layers(cell, items))
         if cell["intermediate"] != "none":
             write_json(results / "encoders" / folder / "train.json", _record("intermediate", cell, "", 70.0))
         cost = {**_record("evaluate", cell, "xnli", 0), "target": "xnli"}
@@ -157,6 +160,43 @@ def build(results: Path, study: dict, items: int = 40, seed: int = 0) -> None:
             for code in study["targets"][target]["languages"]:
                 rows = _attacked(rng, study["targets"][target]["kind"], cell["examples"])
                 write_jsonl(results / "attacks" / folder / target / f"{code}.jsonl", rows)
+
+
+def check(results: Path, study: dict) -> None:
+    """Write data.csv and pieces.csv of the examples that are there; a character tokenizer stands for every model's."""
+    kinds = {name: (one["kind"], one["training_task"]) for name, one in study["targets"].items()}
+    kinds |= {task: (kind, None) for kind, task in list(kinds.values()) if task and task not in kinds}
+    data = []
+    for folder in sorted(results.glob("examples/*")):
+        files = sorted([path.parent.name, path.stem] for path in folder.glob("*/*.jsonl"))
+        kind, task = kinds[folder.name]
+        data.append({"task": folder.name, "kind": kind, "labels": [], "training_task": task, "files": files})
+    tokenizer = characters().to_str()
+    for model in study["models"]:
+        write_text(results / "models" / model / "tokenizer.json", tokenizer)
+    limits = {one["task"]: {"max_length": 128, "max_query_length": 64} for one in data}
+    spec = {"data": data, "models": dict.fromkeys(study["models"]), "unspaced": ["zh"],
+            "lengths": dict.fromkeys(study["models"], limits)}  # fmt: skip
+    check_data(spec, results / "examples", results / "models", results)
+
+
+def _layers(cell: dict, items: int) -> list[dict]:
+    """A layers file: dev is best at layer 3 of 6, test at the preset's layer 4 is 10 points below the one there."""
+    rows, slope = [], 10 + 2 * len(cell["intermediate"])
+    for target, metric, directions in (("bucc2018", "f1", ["both"]), ("tatoeba", "accuracy", ["en-xx", "xx-en"])):
+        for place, code in enumerate(languages("bucc2018")):
+            for direction in directions:
+                about = {"target": target, "language": code, "direction": direction, "metric": metric, "n": items}
+                score = 60.0 + place + (5 if direction == "xx-en" else 0)
+                rows += [
+                    {**about, "split": "dev", "layer": layer, "rule": "sweep", "value": score - slope * abs(layer - 3)}
+                    for layer in range(7)
+                ]
+                rows += [
+                    {**about, "split": "test", "layer": layer, "rule": rule, "value": score + change}
+                    for layer, rule, change in ((4, "preset", -8), (3, "dev", 2))
+                ]
+    return rows
 
 
 def _record(stage: str, cell: dict, task: str, value: float) -> dict:

@@ -10,7 +10,8 @@ import pytest
 from xstilts import identity
 from xstilts.identity import ROOT
 
-PLANNING = {"catalog", "study", "paths", "identity", "specs", "outputs", "environment", "errors", "files"}
+PLANNING = {"catalog", "presets", "schema", "study", "paths", "identity", "specs", "outputs", "environment"}
+PLANNING |= {"errors", "files", "grid", "summaries"}
 HEAVY = {"torch", "transformers", "pandas", "scipy", "sklearn", "datasets", "matplotlib", "numpy"}
 
 
@@ -90,6 +91,7 @@ def test_planning_a_study_loads_nothing_heavy():
 
 SCRIPTS = {
     "prepare": ["prepare.py"],
+    "check_data": ["check_data.py"],
     "fetch_model": ["fetch_model.py"],
     "train": ["train.py"],
     "evaluate": ["evaluate.py"],

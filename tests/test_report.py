@@ -16,10 +16,11 @@ from xstilts.analysis import tables
 from xstilts.analysis.run import analyse
 from xstilts.analysis.shallow import PAIR_METHODS
 from xstilts.files import write_jsonl
-from xstilts.report import style
-from xstilts.report.build import report
+from xstilts.report import datachecks, layers, style
+from xstilts.report.build import all_tables, report
+from xstilts.report.build import page as build_page
 from xstilts.report.contents import Contents
-from xstilts.report.narrative import summary, warnings
+from xstilts.report.narrative import mixtures, summary, warnings
 from xstilts.report.samples import samples
 from xstilts.report.tables import Cell, Table
 
@@ -29,6 +30,7 @@ def demo(tmp_path_factory):
     results = tmp_path_factory.mktemp("demo") / "results"
     spec = analysis_study.spec()
     analysis_study.build(results, spec)
+    analysis_study.check(results, spec)
     catalog = analysis_study.catalog(results.parent)
     analyse(spec, results, catalog)
     report(spec, results, catalog)
@@ -86,7 +88,7 @@ def test_page_opens_offline_and_holds_together(demo):
 
 def test_figures_and_tables_are_there_in_both_forms(demo):
     names = set(outputs(demo[1]))
-    for figure in ("gains", "size_scores", "size_gains", "robustness", "baselines"):
+    for figure in ("gains", "size_scores", "size_gains", "robustness", "baselines", "layers"):
         assert {f"{figure}.svg", f"{figure}.png"} <= names
     for table in ("grid", "scores", "gains", "languages_xnli", "robustness", "baselines", "claims", "cost"):
         assert {f"{table}.md", f"{table}.tex"} <= names
@@ -107,7 +109,7 @@ def test_demonstration_banner_and_the_encoders_limits(demo):
 
 def test_captions_say_n_bar_and_selection(demo):
     captions = re.findall(r"<figcaption.*?</figcaption>", page(demo[1]), re.S)
-    assert len(captions) == 5
+    assert len(captions) == 6
     for caption in captions:
         assert "n = " in caption and "1 seed" in caption
         assert "interval" in caption or "size_scores" in caption
@@ -207,6 +209,7 @@ def test_a_study_with_nothing_but_a_grid_still_reports(tmp_path):
     spec, catalog = analysis_study.spec(), analysis_study.catalog(tmp_path)
     results = tmp_path / "results"
     results.mkdir()
+    analysis_study.check(results, spec)
     analyse(spec, results, catalog)
     report(spec, results, catalog)
     assert "0 of 180" in page(results) and not (results / "figures").exists()
@@ -216,10 +219,135 @@ def test_one_model_one_seed_without_attacks(tmp_path):
     models = {"tiny": {"parameters": 90_000, "non_embedding_parameters": 20_000, "family": "tiny"}}
     spec = analysis_study.spec(models=models, cells=[("tiny", "none"), ("tiny", "mnli")], samples=20)
     analysis_study.build(tmp_path, spec, items=5)
+    analysis_study.check(tmp_path, spec)
     catalog = analysis_study.catalog(tmp_path)
     analyse(spec, tmp_path, catalog)
     report(spec, tmp_path, catalog)
     assert "Expect retrieval to fall" not in page(tmp_path) and "1 model" in page(tmp_path)
+
+
+def undrawn(spec, results, catalog) -> tuple[str, dict]:
+    """(page, tables) without its figures, which take most of the time."""
+    contents = Contents(spec, results, catalog)
+    found = all_tables(contents)
+    return build_page(contents, {}, found), found
+
+
+def section(text: str, name: str) -> str:
+    """One section of a page."""
+    return re.search(rf'<h2 id="{name}">.*?(?=<h2 id|<footer)', text, re.S).group()
+
+
+def test_retrieval_by_layer_shows_both_layers_and_directions(demo, tmp_path):
+    spec, results, catalog = demo
+    text = section(page(results), "layers")
+    assert "never on test" in text and "BUCC’s dev pools serve it" in text and 'id="figure-layers"' in text
+    lines = (results / "tables" / "layers.md").read_text(encoding="utf-8").splitlines()
+    assert "| Tatoeba | me5-small-l6 | MNLI | 4 | 53.0 | 58.0 | 3 | 63.0 | 68.0 | +10.0 |" in lines
+    assert "| BUCC | me5-small-l3 | none | 4 | 53.0 | – | 3 | 63.0 | – | +10.0 |" in lines
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy)
+    preset = [row for row in tables.read("retrieval", copy) if row["rule"] == "preset"]
+    tables.write("retrieval", preset, copy)
+    text = section(undrawn(spec, copy, catalog)[0], "layers")
+    assert "nothing to choose another layer on" in text and "never on test" not in text
+    tables.write("retrieval", [], copy)
+    text, _ = undrawn(spec, copy, catalog)
+    assert '"#layers"' not in text and "Retrieval by layer" not in text
+    assert layers.figure(Contents(spec, copy, catalog)) is None
+
+
+def test_layers_that_seeds_choose_differently_are_both_named(demo, tmp_path):
+    spec, results, catalog = demo
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy)
+    rows = tables.read("retrieval", copy)
+    other = [{**row, "seed": 2, "layer": 5 if row["rule"] == "dev" else row["layer"], "value": row["value"] + 1}
+             for row in rows]  # fmt: skip
+    tables.write("retrieval", rows + other, copy)
+    line = "| BUCC | me5-small-l3 | none | 4 | 53.5 | – | 3, 5 | 63.5 | – | +10.0 |"
+    assert line in layers.table(Contents(spec, copy, catalog)).markdown().splitlines()
+
+
+CLEAN = {
+    "task": "xnli", "language": "de", "split": "test", "n": 1000, "label_balance": "a 60, b 40", "majority": 60.0,
+    "duplicates": 10, "conflicts": 0, "overlap_train": 0, "overlap_dev": 0, "context_train": 0,
+    "characters_mean": 50.0, "characters_median": 49, "characters_max": 99,
+}  # fmt: skip
+PIECES = {
+    "model": "me5-small-l6", "task": "xnli", "language": "de", "split": "test", "n": 1000, "sampled": 1000,
+    "pieces_mean": 20.0, "pieces_p95": 40, "pieces_max": 80, "pieces_per_word": 1.5, "unknown": 0.5,
+    "over_length": 5.0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("data", "pieces", "finding"),
+    [
+        ({}, {}, None),  # at the limits: nothing is marked
+        ({"duplicates": 11}, {}, "XNLI, test de: 11 of 1,000 examples (1.1 %) repeat an earlier one."),
+        ({"majority": 60.5}, {}, "XNLI, test de: one label is 60 %."),
+        ({"overlap_train": 1, "overlap_with": "mnli"}, {}, "(0.1 %) occur whole in the training data of MNLI."),
+        ({"context_train": 30, "context_with": "squad"}, {}, "or sentence from the training data of SQuAD v1.1."),
+        ({"overlap_dev": 2}, {}, "2 of 1,000 examples (0.2 %) occur in the dev set by which choices are made."),
+        ({}, {"over_length": 5.1}, "XNLI, test de: 5.1 % of the examples are cut (me5-small-l6)."),
+        ({}, {"unknown": 0.6}, "me5-small-l6: 0.60 % of the pieces of de are unknown."),
+        ({"task": "xquad"}, {"task": "xquad", "over_length": 60.0}, None),  # windows lose nothing
+        ({"task": "panx", "majority": 80.0}, {"task": "panx"}, None),  # O is no answer to guess
+    ],
+)  # fmt: skip
+def test_data_checks_mark_what_is_due_and_nothing_else(demo, data, pieces, finding):
+    contents = Contents(*demo)
+    clean = {**CLEAN, "language": "en", "task": data.get("task", "xnli")}
+    for name, rows in (("data", [clean, {**CLEAN, **data}]), ("pieces", [{**PIECES, **pieces}])):
+        contents.tables[name] = [dict.fromkeys(tables.COLUMNS[name]) | row for row in rows]
+    lines = datachecks.findings(contents)
+    cells = [cell for table in (datachecks.summary, datachecks.pieces) for row in table(contents).rows for cell in row]
+    marked = [cell for cell in cells if "lack" in getattr(cell, "css", "")]
+    if finding is None:
+        assert lines == [] and marked == []
+    else:
+        assert len(lines) == len(marked) == 1 and lines[0].endswith(finding)
+
+
+def test_data_checks_say_what_was_counted(demo, tmp_path):
+    spec, results, catalog = demo
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy)
+    two = {**CLEAN, "language": "ru", "n": 500, "duplicates": 100, "conflicts": 7, "characters_median": 30}
+    tables.write("data", [CLEAN, two], copy)
+    same = [{**PIECES, "model": model, "language": code, "unknown": share}
+            for model in ("me5-small-l3", "me5-small-l6") for code, share in (("de", 0.1), ("ru", 2.0))]  # fmt: skip
+    tables.write("pieces", same, copy)
+    text, found = undrawn(spec, copy, catalog)
+    text = section(text, "checks")
+    assert "What needs attention before a score is read (2)" in text
+    assert "XNLI, test ru: 100 of 500 examples (20.0 %) repeat an earlier one." in text
+    assert "me5-small-l3, me5-small-l6: 2.00 % of the pieces of ru are unknown." in text  # one tokenizer, one row
+    row = "| XNLI de ru | – / – / 500–1,000 | 60 | 110 20.0 % test ru; 7 in conflict | 0 | 0 | 0 | 30–49 | "
+    assert found["data_checks"].markdown().splitlines()[-1] == row + "5.0 cut, test de |"
+    assert "| ru | 2.000 | 1.50 | – |" in found["pieces"].markdown()
+    assert text.count("<details>") == 2
+    tables.write("data", [CLEAN], copy)
+    tables.write("pieces", [PIECES], copy)
+    text = section(undrawn(spec, copy, catalog)[0], "checks")
+    assert "Nothing needs attention" in text and "needs attention before" not in text and "lack" not in text
+
+
+def test_mixtures_say_how_batches_are_drawn_and_what_the_paper_does_not(demo):
+    spec, results, catalog = demo
+
+    def said(sampling):
+        training = {**spec["training"], "mixtures": {"mix": ["mnli", "mlm"]}, "sampling": {"mix": sampling}}
+        ((_, text),) = mixtures(Contents({**spec, "training": training}, results, catalog))
+        return text
+
+    assert "are not known" not in said({"method": "proportional"}) + said({"method": "uniform"})
+    assert "min(n, 1,000)" in said({"method": "capped", "cap": 1000}) and "are not known" in said(
+        {"method": "capped", "cap": 1000}
+    )
+    text = said({"method": "temperature", "temperature": 2.0, "shares": {"mlm": 0.2}})
+    assert "n to the power 1 / 2" in text and "are not known" in text and "mlm 20.0 %" in text
 
 
 def test_latex_is_escaped():

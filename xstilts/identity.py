@@ -21,7 +21,9 @@ from xstilts.errors import UserError
 from xstilts.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = ("prepare", "embedded", "fetch_model", "train", "evaluate", "retrieval", "attack", "analyse", "report")
+STAGES = (
+    "prepare", "embedded", "check_data", "fetch_model", "train", "evaluate", "retrieval", "attack", "analyse", "report",
+)  # fmt: skip
 
 
 def canonical(value) -> str:

@@ -1,16 +1,16 @@
-"""The seven tables of a study, from its results folder alone. No model, no torch, seconds."""
+"""The eight tables of a study's results, from its results folder alone. No model, no torch, seconds."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from xstilts import catalog as catalogs
-from xstilts.analysis import baselines, claims, comparisons, cost, load, robustness, scaling, scores, tables
+from xstilts.analysis import baselines, claims, comparisons, cost, layers, load, robustness, scaling, scores, tables
 from xstilts.analysis.estimates import Estimates
 
 
 def analyse(spec: dict, results: Path, catalog: catalogs.Catalog | None = None) -> None:
-    """Compute and write scores, baselines, robustness, comparisons, scaling, claims and cost (.csv in `results`).
+    """Compute scores, baselines, retrieval, robustness, comparisons, scaling, claims, cost; write each as .csv.
 
     A missing prediction or attack file leaves its rows out; the report lists it. Raises UserError where a file is
     broken or does not fit its gold file.
@@ -29,6 +29,7 @@ def analyse(spec: dict, results: Path, catalog: catalogs.Catalog | None = None) 
     rows = {
         "scores": scores.rows(spec, cells, records),
         "baselines": baselines.rows(shallow, spec),
+        "retrieval": layers.rows(spec, results),
         "robustness": robustness.rows(spec, attacked, outcomes),
         "comparisons": comparisons.rows(spec, estimates, choice, baselines.named(shallow, spec)),
         "scaling": scaling.rows(spec, estimates, outcomes),

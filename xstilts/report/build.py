@@ -12,14 +12,14 @@ import markupsafe
 from xstilts import __version__
 from xstilts import catalog as catalogs
 from xstilts.files import replacing, write_text
-from xstilts.report import narrative, samples, sections, shallow, style
+from xstilts.report import datachecks, layers, narrative, samples, sections, shallow, style
 from xstilts.report.contents import Contents
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 def report(spec: dict, results: Path, catalog: catalogs.Catalog | None = None) -> None:
-    """Write report.html, figures/*.{svg,png} and tables/*.{md,tex} into `results` from its seven tables.
+    """Write report.html, figures/*.{svg,png} and tables/*.{md,tex} into `results` from its tables.
 
     Equal tables give equal bytes, but for the section on cost. A partial grid is reported as such.
     """
@@ -68,7 +68,9 @@ def all_tables(contents: Contents) -> dict[str, sections.Table]:
     tables = [sections.grid(contents), sections.scores(contents), sections.gains(contents)]
     tables += [sections.languages(contents, target) for target in contents.targets]
     tables += [sections.scaling(contents), sections.robustness(contents)]
-    tables += [shallow.baselines(contents), shallow.intermediates(contents)]
+    tables += [shallow.baselines(contents), shallow.intermediates(contents), layers.table(contents)]
+    tables += [datachecks.summary(contents), datachecks.pieces(contents)]
+    tables += [datachecks.all_data(contents), datachecks.all_pieces(contents)]
     tables += [
         sections.claims(contents),
         sections.selection(contents),
@@ -104,7 +106,9 @@ def page(contents: Contents, drawings: dict[str, str], tables: dict) -> str:
         labels={f"languages_{target}": style.target(target) for target in contents.targets},
         published=[{**row, "target": style.target(row["target"])} for row in contents.published()],
         models=[_model(contents, name) for name in contents.models],
-        mixtures={name: [style.task(task) for task in tasks] for name, tasks in training.get("mixtures", {}).items()},
+        mixtures=narrative.mixtures(contents),
+        findings=datachecks.findings(contents),
+        swept=any(row["rule"] == "sweep" for row in contents.tables["retrieval"]),
         preset=training.get("preset", "–"),
         precision=training.get("precision", "–"),
         trainable=training.get("trainable", "–"),

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from xstilts.report import style
+from xstilts.report import layers, style
 from xstilts.report.contents import GROUPS, NONE, Contents
 
 
@@ -287,4 +287,4 @@ def baselines(contents: Contents) -> Figure | None:
 
 
 FIGURES = {"gains": gains, "size_scores": size_scores, "size_gains": size_gains, "robustness": robustness,
-           "baselines": baselines}  # fmt: skip
+           "baselines": baselines, "layers": layers.figure}  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xstilts.report import style
+from xstilts.report import layers, style
 from xstilts.report.contents import NONE, Contents
 from xstilts.report.style import number, signed
 
@@ -180,7 +180,35 @@ def captions(contents: Contents) -> dict[str, str]:
         f"strongest shallow baseline. Bars: {interval} of the difference to that baseline, drawn from the baseline. "
         f"Vertical lines: XLM-R large as published, on the full XTREME test sets with English, not on this study's "
         f"data; for retrieval jiant's replication, which takes the same layer (BUCC on its dev pools). {qa} {n}",
+        "layers": layers.caption(contents),
     }
+
+
+def mixtures(contents: Contents) -> list[tuple[str, str]]:
+    """(name, what it is made of and how its batches are drawn) of each mixture."""
+    training, found = contents.spec.get("training", {}), []
+    for name, tasks in training.get("mixtures", {}).items():
+        how = _sampling(training.get("sampling", {}).get(name, {}))
+        found.append((name, f"{', '.join(map(style.task, tasks))}. {how}".strip()))
+    return found
+
+
+def _sampling(sampling: dict) -> str:
+    """How a batch's task is drawn; K and T are named as this study's own, for the paper does not give its."""
+    method, cap, temperature = (sampling.get(key) for key in ("method", "cap", "temperature"))
+    capped = f"min(n, {cap:,})" if cap else "n"
+    texts = {
+        "uniform": "Each batch is of one task, all equally likely.",
+        "proportional": "Each batch is of one task, drawn in proportion to its n training examples.",
+        "capped": f"Each batch is of one task, drawn in proportion to {capped}, n being its training examples.",
+        "temperature": f"Each batch is of one task, drawn in proportion to {capped} to the power 1 / "
+        f"{temperature or 1:g}, n being its training examples.",
+    }
+    text = texts.get(method, "")
+    if cap or method == "temperature":
+        text += " The paper's own cap K and temperature T are not known: these values are this study's choice."
+    shares = ", ".join(f"{style.task(task)} {number(100 * p)} %" for task, p in (sampling.get("shares") or {}).items())
+    return text + (f" Fixed shares of the batches: {shares}." if shares else "")
 
 
 def _attack_sizes(contents: Contents) -> str:
