@@ -29,8 +29,9 @@ run: $(READY) ## run a study to its report (default: config.yaml, the demonstrat
 plan: $(READY) ## list what `make run` would do, and why
 	@$(BIN)/python -m snakemake --configfile $(STUDY) --dry-run $(ARGS)
 
-test: $(READY) ## run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+# One thread each: the tests' models are so small that a second thread only waits for the first.
+test: $(READY) ## run the tests, at most four at once
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(READY) ## check style: ruff, snakefmt, snakemake --lint
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
