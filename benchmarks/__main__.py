@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks import embedded
+from benchmarks import embedded, labelled_piece, mining, retrieval
 
 RESULTS = Path(__file__).resolve().parent / "results"
 ROUNDS = 7
@@ -84,10 +84,14 @@ def startup() -> list[dict]:
 
 
 def main() -> None:
-    """Run the named benchmarks (all of them by default)."""
-    known = {"attention": attention, "startup": startup, "generator": embedded.speed, "shortcuts": embedded.shortcuts}
-    for name in sys.argv[1:] or known:
+    """Run the named benchmarks (by default those that need minutes and no data)."""
+    short = {"attention": attention, "startup": startup, "generator": embedded.speed, "shortcuts": embedded.shortcuts}
+    known = short | {"mining": mining.search, "tatoeba": retrieval.tatoeba, "bucc": retrieval.bucc}
+    known |= {"labelled_piece": labelled_piece.labelled_piece}
+    for name in sys.argv[1:] or short:
         rows = known[name]()
+        if not rows:
+            continue
         RESULTS.mkdir(exist_ok=True)
         text = json.dumps({"machine": machine(), "rows": rows}, indent=1)
         (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")

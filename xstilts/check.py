@@ -59,7 +59,7 @@ def check(path: str | Path, changes: dict | None = None, root: Path = ROOT) -> s
     lines.append("in the way of a real run:")
     lines += [f"  missing file: {name}" for name in dict.fromkeys(missing)]
     lines += [f"  not pinned: {name} (python -m xstilts pin)" for name in study.unpinned()]
-    lines += [f"  left out: {notice}" for notice in study.notices]
+    lines += [f"  note: {notice}" for notice in study.notices]
     if lines[-1].endswith("run:"):
         lines.append("  nothing")
     return "\n".join(lines)
