@@ -3,7 +3,7 @@
 `python -m benchmarks labelled_piece` measures (one thread: OMP_NUM_THREADS=1), `python -m benchmarks.labelled_piece`
 prints benchmarks/results/labelled_piece.json as Markdown. Each choice trains the same way (preset `demo` with STEPS
 steps, bf16, embeddings frozen). The choice between them is read off the validation sets; test is shown beside it.
-Checkpoints stay in work/labelled_piece, and a stopped run goes on from them: delete that folder after a change of code.
+Checkpoints stay in work/labelled_piece/<version of the training code>, and a stopped run goes on from them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 from benchmarks import real
 from xstilts import catalog, files
 from xstilts.data.kinds.tagging import LABELLED_PIECES
+from xstilts.identity import stage_code
 
 MODEL, STEPS = "me5-small-l6", 750  # 8,000 sentences three times, in batches of 32
 SPLITS = {"dev": "validation", "test": "test"}
@@ -31,7 +32,7 @@ def labelled_piece(seeds: Sequence[int] = (1,), work: Path = WORK) -> list[dict]
     from xstilts.models import loading
     from xstilts.training import loop
 
-    root = real.data_root("udpos")
+    root, work = real.data_root("udpos"), work / stage_code("train")
     if root is None:
         return []
     known = catalog.load()
@@ -103,28 +104,26 @@ def _levels(examples: Sequence[dict], tokenizer) -> dict[str, float]:
 
 
 def table(rows: Sequence[dict]) -> str:
-    """Markdown: a row a language, means over seeds of each choice: F1 on dev and test, accuracy on dev; then means."""
+    """Markdown: a row a language with the means over seeds of each choice, then the means over languages."""
     choices = [choice for choice in LABELLED_PIECES if any(row["labelled_piece"] == choice for row in rows)]
-    languages = sorted({row["language"] for row in rows})
-    columns = [("dev", "f1"), ("test", "f1"), ("dev", "accuracy")]
-    titles = [f"{split} {key} {choice}" for split, key in columns for choice in choices]
-    lines = ["| language | bare boundary % | all NOUN f1 | " + " | ".join(titles) + " | all NOUN accuracy |"]
-    lines.append("| --- |" + " --: |" * (3 + len(titles)))
+    columns = [("dev", "f1", "dev F1"), ("test", "f1", "test F1"), ("dev", "accuracy", "dev accuracy")]
+    titles = [f"{title} {choice}" for _, _, title in columns for choice in choices]
+    lines = ["| language | bare % | " + " | ".join(titles) + " | dev accuracy all NOUN |"]
+    lines.append("| --- |" + " --: |" * (2 + len(titles)))
+    groups: dict[tuple, list[dict]] = {}
+    for row in rows:
+        for language in (row["language"], "mean"):
+            groups.setdefault((language, row["split"], row["labelled_piece"]), []).append(row)
 
-    def mean(key: str, language: str | None, split: str, choice: str) -> float:
-        wanted = (split, choice)
-        values = [
-            row[key]
-            for row in rows
-            if (row["split"], row["labelled_piece"]) == wanted and language in (None, row["language"])
-        ]
-        return statistics.mean(values) if values else float("nan")
+    def mean(language: str, split: str, choice: str, key: str) -> str:
+        found = groups.get((language, split, choice))
+        return f"{statistics.mean(row[key] for row in found):.1f}" if found else "–"
 
-    for language in [*languages, None]:
-        cells = [mean(key, language, "dev", choices[0]) for key in ("boundary", "noun_f1")]
-        cells += [mean(key, language, split, choice) for split, key in columns for choice in choices]
-        cells.append(mean("noun_accuracy", language, "dev", choices[0]))
-        lines.append(f"| {language or 'mean'} | " + " | ".join(f"{cell:.1f}" for cell in cells) + " |")
+    for language in [*sorted({row["language"] for row in rows}), "mean"]:
+        cells = [mean(language, "dev", choices[0], "boundary")]
+        cells += [mean(language, split, choice, key) for split, key, _ in columns for choice in choices]
+        cells.append(mean(language, "dev", choices[0], "noun_accuracy"))
+        lines.append(f"| {language} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 

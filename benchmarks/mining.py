@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 
 WIDTH, K, TOLERANCE = 384, 4, 1e-5
-SIZES = ("20k", "200k")
+SIZES = ("200k",)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 

@@ -60,20 +60,23 @@ def fill_cell(group, attack_cell, task=""):
 include: "files.smk"
 
 
-RETRIEVAL_TARGETS = [target for target in STUDY.targets if target in studies.RETRIEVAL]
 VARIANTS = [task for task in STUDY.trained_tasks() if task in STUDY.catalog.variants]
 
 
 for notice in [
     *STUDY.notices,
     *(f"not pinned yet: {name}" for name in STUDY.unpinned()),
+    *(f"refused: {message}" for message in STUDY.refused()),
 ]:
     print(f"note: {notice}", file=sys.stderr)
 
 
 onstart:
+    found = STUDY.refused()
     if STUDY.unpinned():
-        raise WorkflowError(
-            f"{STUDY.file}: {len(STUDY.unpinned())} hub ids have no revision in catalog/revisions.lock: "
+        found.append(
+            f"{len(STUDY.unpinned())} hub ids have no revision in catalog/revisions.lock: "
             f"{', '.join(STUDY.unpinned())}. Next: python -m xstilts pin"
         )
+    if found:
+        raise WorkflowError(f"{STUDY.file}: " + "\n".join(found))

@@ -62,7 +62,7 @@ def analysis_files():
         *(
             fill(paths.LAYERS, model=model, intermediate=intermediate, seed=seed)
             for (model, intermediate, seed), targets in STUDY.cells.items()
-            if any(target in studies.RETRIEVAL for target in targets)
+            if set(targets) & set(STUDY.retrieval_targets)
         ),
         *attack_files(),
     ]

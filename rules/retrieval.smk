@@ -1,13 +1,13 @@
-if RETRIEVAL_TARGETS:
+if STUDY.retrieval_targets:
 
     rule retrieve:
         """Sentence retrieval with the encoder itself: no target training."""
         input:
             model=list(paths.MODEL.values()),
             encoder=encoder_files,
-            examples=test_files(RETRIEVAL_TARGETS),
+            examples=test_files(STUDY.retrieval_targets),
         output:
-            **FILES.predictions(RETRIEVAL_TARGETS),
+            **FILES.predictions(STUDY.retrieval_targets),
             layers=paths.LAYERS,
             cost=paths.cost("retrieval"),
         log:

@@ -41,6 +41,9 @@ OPTIONS = {"panx": {"scheme": "iob2"}, "udpos": {"scheme": "flat"}, "bucc2018": 
 ATTACKED = ["xnli", "udpos", "xquad", "tatoeba"]
 NINE = {"anli": "pair", "mnli": "pair", "qqp": "pair", "squad_v2": "span_qa", "squad": "span_qa", "hellaswag": "choice",
         "ccg": "tagging", "cosmosqa": "choice", "commonsenseqa": "choice"}  # fmt: skip
+# the paper's variants: kind, languages of their training data
+VARIANTS = {"mlm": ("mlm", ["en", "de"]), "mnli_translated": ("pair", ["en", "de", "zh"])}
+RETRIEVAL = {"layer": "14/24", "pooling": "mean", "max_length": 512}
 PUBLISHED = """model,intermediate,target,language,split,metric,value,setting,status,source
 xlm-r-large,none,xnli,official,test,accuracy,79.2,XTREME table,verified,RemBERT Table 16
 xlm-r-large,best_per_target,xnli,official,test,accuracy,80.0,X-STILTs,verified,RemBERT Table 16
@@ -77,6 +80,8 @@ def catalog(root: Path):
     tasks = {name: {"kind": kind, "roles": ["intermediate"], "languages": ["en"]} for name, kind in NINE.items()}
     for name, (kind, group, _, _) in TARGETS.items():
         tasks[name] = {"kind": kind, "roles": ["target"], "group": group, "languages": forty}
+    for name, (kind, codes) in VARIANTS.items():
+        tasks[name] = {"kind": kind, "roles": ["variant"], "languages": codes}
     papers = {"title": "A data set", "licence": "CC BY 4.0", "url": ""}
     entries = {name: SimpleNamespace(name=name, identity=one, documentation=papers) for name, one in tasks.items()}
     published = root / "published.csv"
@@ -87,6 +92,16 @@ def catalog(root: Path):
     return SimpleNamespace(
         tasks=entries, claims=CLAIMS, languages=names, published_path=published, attacks=attacks, models=models
     )
+
+
+def variants(**changes) -> dict:
+    """A spec with the paper's variants beside their English training."""
+    names = ("none", "mnli", "mnli-mlm", "mnli_translated")
+    study = spec(cells=[("me5-small-l6", name) for name in names], **changes)
+    study["intermediates"] = {"none": [], "mnli": ["mnli"], "mnli-mlm": ["mnli", "mlm"]}
+    study["intermediates"]["mnli_translated"] = ["mnli_translated"]
+    study["sources"] |= {name: "embedded" for name in VARIANTS}
+    return study
 
 
 def spec(seeds=(1,), samples=200, demonstration=True, models=MODELS, cells=CELLS) -> dict:
@@ -115,6 +130,9 @@ def spec(seeds=(1,), samples=200, demonstration=True, models=MODELS, cells=CELLS
         "revisions": {"data": {}, "models": {m: {"type": "wheel", "sha256": "0123456789abcdef"} for m in models}},
         "data": {"train": 2000, "dev": 200, "test": 150, "seed": 1},
         "training": {"preset": "demo", "precision": "bf16", "trainable": "blocks", "mixtures": {"all9": list(NINE)}},
+        "train_languages": {name: ["en"] for name in [*TARGETS, *NINE]}
+        | {name: codes for name, (_, codes) in VARIANTS.items()},
+        "retrieval": {model: {"bucc2018": RETRIEVAL, "tatoeba": RETRIEVAL} for model in models},
         "notices": [], "bootstrap": {"samples": samples, "seed": 0},
     }  # fmt: skip
 

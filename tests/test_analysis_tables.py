@@ -1,6 +1,7 @@
 """The tables of a small study on disk."""
 
 import csv
+import json
 import shutil
 
 import analysis_study
@@ -302,17 +303,58 @@ def test_word_overlap_retrieval():
 
 
 def test_the_papers_alternatives_are_compared_with_the_same_english_training(tmp_path):
-    names = ("none", "mnli", "mnli-mlm", "mnli_translated")
-    spec = analysis_study.spec(cells=[("me5-small-l6", name) for name in names])
-    spec["intermediates"] = {"none": [], "mnli": ["mnli"], "mnli-mlm": ["mnli", "mlm"]}
-    spec["intermediates"]["mnli_translated"] = ["mnli_translated"]
+    spec = analysis_study.variants()
     analysis_study.build(tmp_path, spec, items=30)
     analyse(spec, tmp_path, analysis_study.catalog(tmp_path))
     claim = {int(row["claim"]): row for row in rows(tmp_path, "claims")}[6]
-    assert "mlm" in claim["why"] and "mnli_translated" in claim["why"] and "(1 pairs)" in claim["why"]
-    assert claim["verdict"] == "undecided" and claim["value"] != ""
+    assert "mlm" in claim["why"] and "mnli_translated" in claim["why"] and "(1 pair)" in claim["why"]
+    assert claim["verdict"] == "undecided" and claim["value"] != "" and "steps" not in claim["why"]
+    path = tmp_path / "encoders/me5-small-l6/mnli-mlm/s1/train.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "steps": 125}))
+    analyse(spec, tmp_path, analysis_study.catalog(tmp_path))
+    claim = {int(row["claim"]): row for row in rows(tmp_path, "claims")}[6]
+    assert "numbers of steps differ: mnli 100, mnli-mlm 125" in claim["why"]
+    # a mixture with masked text whose English counterpart is not in the study was run all the same
+    spec["intermediates"]["squad-mlm"] = ["squad", "mlm"]
+    alone = {**spec, "intermediates": {**spec["intermediates"], "mnli-mlm": ["squad", "mlm"]}}
+    analyse(alone, tmp_path, analysis_study.catalog(tmp_path))
+    claim = {int(row["claim"]): row for row in rows(tmp_path, "claims")}[6]
+    assert "mnli-mlm: the same in English was not trained" in claim["why"] and "mlm not run" not in claim["why"]
     spec["intermediates"].pop("mnli")
     spec["cells"] = [cell for cell in spec["cells"] if cell["intermediate"] != "mnli"]
     analyse(spec, tmp_path, analysis_study.catalog(tmp_path))
     claim = {int(row["claim"]): row for row in rows(tmp_path, "claims")}[6]
     assert claim["verdict"] == "not run" and "the same without" in claim["why"]
+
+
+def test_the_best_intermediate_of_the_claim_is_an_english_one(tmp_path):
+    spec = analysis_study.variants()
+    spec["targets"].pop("bucc2018"), spec["targets"].pop("tatoeba")
+    for cell in spec["cells"]:
+        cell["targets"] = list(spec["targets"])
+    spec["attack_cells"] = []
+    analysis_study.build(tmp_path, spec, items=20)
+    for intermediate, value in (("none", 10.0), ("mnli", 20.0), ("mnli-mlm", 30.0), ("mnli_translated", 40.0)):
+        for path in tmp_path.glob(f"targets/me5-small-l6/{intermediate}/s1/*/train.json"):
+            record = json.loads(path.read_text())
+            record["dev"][path.parent.name]["value"] = value
+            path.write_text(json.dumps(record))
+    analyse(spec, tmp_path, analysis_study.catalog(tmp_path))
+    claim = {int(row["claim"]): row for row in rows(tmp_path, "claims")}[5]
+    table = rows(tmp_path, "comparisons")
+    gains = {row["target"]: float(row["gain"]) for row in table
+             if (row["intermediate"], row["baseline"], row["language"]) == ("mnli", "none", "mean")}  # fmt: skip
+    assert float(claim["value"]) == pytest.approx(sum(gains.values()) / 7, abs=0.02) and "English" in claim["why"]
+    # the report's choice is among all
+    assert {row["intermediate"] for row in table if row["baseline"] != "none"} == {"mnli_translated"}
+
+
+def test_a_mixture_of_one_task_is_that_task(tmp_path):
+    spec = analysis_study.spec(cells=[("me5-small-l6", name) for name in ("none", "squad", "alone")])
+    spec["intermediates"] = {"none": [], "squad": ["squad"], "alone": ["mnli"]}
+    spec["attack_cells"] = []
+    analysis_study.build(tmp_path, spec, items=20)
+    analyse(spec, tmp_path, analysis_study.catalog(tmp_path))
+    claims = {int(row["claim"]): row for row in rows(tmp_path, "claims")}
+    assert claims[2]["verdict"] == "not run" and "needs a mixture" in claims[2]["why"]
+    assert "single tasks 2, mixtures 0" in claims[12]["why"] and "of 2 intermediates" in claims[4]["why"]

@@ -11,7 +11,7 @@ from xstilts import files
 from xstilts.data import prepare as prepare_module
 from xstilts.data.prepare import prepare
 from xstilts.errors import UserError
-from xstilts.evaluation import examples_scores, submission
+from xstilts.evaluation import examples_scores, metrics, submission
 
 NLI = ["entailment", "neutral", "contradiction"]
 NLI_PART = {
@@ -227,17 +227,19 @@ def test_pools_without_a_sentence_that_has_no_partner_are_refused_from_every_sou
         run(tmp_path, spec("bucc2018", "retrieval", part, {split: None}, ["zh"], options=POOLS))
 
 
-def test_masked_text_is_one_example_a_line_and_empty_text_is_refused(tmp_path):
+def test_masked_text_is_one_example_a_line_and_blank_texts_are_dropped_and_counted(tmp_path):
     part = {"folder": "wiki", "splits": {"train": "train"}}
-    put(tmp_path, "wiki", "de", "train", [{"id": 7, "text": "Eins.\n\n Zwei \n"}, {"id": 8, "text": "Drei"}])
+    blank = [{"id": 9, "text": ""}, {"id": 10, "text": "\n"}, {"id": 11, "text": " \t"}]
+    put(tmp_path, "wiki", "de", "train", [{"id": 7, "text": "Eins.\n\n Zwei \n"}, *blank, {"id": 8, "text": "Drei"}])
     done = run(tmp_path, spec("mlm", "mlm", part, {"train": None}, ["de"]))
     assert done.read("de", "train") == [
         {"id": "7:0", "text": "Eins."},
         {"id": "7:2", "text": "Zwei"},
         {"id": "8", "text": "Drei"},
     ]
+    assert done.report["de", "train"]["blank texts"] == 3
     put(tmp_path, "wiki", "de", "train", [{"text": " "}])
-    with pytest.raises(UserError, match=r"train.jsonl:1 \(id train-0\): text is empty"):
+    with pytest.raises(UserError, match="mlm de train: no examples are left"):
         run(tmp_path, spec("mlm", "mlm", part, {"train": None}, ["de"]))
 
 
@@ -536,4 +538,4 @@ def test_real_test_sets_prepare_and_score_100_against_themselves(tmp_path, real_
         submission.write_answers(tmp_path / "answers.json", answers)
     predictions = tmp_path / "answers.json" if identity["kind"] == "span_qa" else path
     found = examples_scores.statistics(task, identity["kind"], identity["options"], language, path, predictions)
-    assert [examples_scores.aggregate(rows) for rows in found.values()] == pytest.approx([100] * len(found))
+    assert [metrics.aggregate(rows) for rows in found.values()] == pytest.approx([100] * len(found))

@@ -2,12 +2,16 @@
 
 import re
 
+import pytest
 import yaml
+from test_study import all_jobs
 from test_workflow import copy_project, planned
 
+from xstilts import catalog as catalogs
 from xstilts import study as studies
+from xstilts.errors import UserError
 from xstilts.identity import ROOT
-from xstilts.specs import Specs, text
+from xstilts.specs import Specs
 
 TASK = """
 identity:
@@ -32,7 +36,7 @@ def add_toys(root):
     attack = (root / "catalog/attacks/charswap.yaml").read_text().replace("version: 1", "version: 2")
     words = re.sub(r"(?s)^language:.*?(?=^nouns:)", "", (root / "catalog/lexicons/en.yaml").read_text(), flags=re.M)
     words = words.replace("[teacher, teachers,", "[tutor, tutors,")
-    row = "{name: Toyish, iso3: toy, script: Latn, family: none, spaces: true, direction: ltr}"
+    row = "{name: Toyish, iso3: toy, script: Latn, family: none, spaces: false, direction: ltr}"
     language = f"language: {row}\ntargets: [xnli, toynli]\ngrammar: en\n{words}"
     files = {
         "catalog/tasks/toynli.yaml": TASK,
@@ -67,27 +71,39 @@ def test_four_new_files_make_a_study_of_new_things(tmp_path):
     assert loaded.languages("toynli") == ["en", "toy"] and loaded.languages("xnli") == ["en", "toy"]
 
 
-def test_new_things_change_no_identity_of_what_is_there(tmp_path):
+def test_new_things_change_no_job_that_does_not_use_them(tmp_path):
     root = copy_project(tmp_path / "project")
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["grid"] = [{**block, "targets": ["xnli", "udpos", "tatoeba"]} for block in config["grid"]]
 
-    def identities():
-        jobs = Specs(studies.load(config, "config.yaml", root))
-        cell = ("me5-small-l6", "mix9", 1)
-        tests = [text(jobs.prepare_test(target)) for target in jobs.study.targets]
-        return [
-            *tests,
-            text(jobs.target(*cell, "udpos")),
-            text(jobs.evaluate(*cell, "mnli")),
-            text(jobs.retrieval(*cell)),
-        ]
+    def jobs():
+        return [identity for _, identity in all_jobs(Specs(studies.load(config, "config.yaml", root)))]
 
-    before = identities()
-    for path in add_toys(root):
-        if path.stem != "toynli":  # a new target that shares MNLI's training is one more thing that its job evaluates
-            continue
-        path.unlink()
-    assert identities() == before
+    before = jobs()
+    add_toys(root)
+    assert jobs() == before
+
+
+def test_a_retrieval_task_is_one_file(tmp_path):
+    root = copy_project(tmp_path / "project")
+    for name, copied in (("flores", "tatoeba"), ("newsmine", "bucc2018")):
+        (root / f"catalog/tasks/{name}.yaml").write_text((root / f"catalog/tasks/{copied}.yaml").read_text())
+    study = yaml.safe_load((ROOT / "studies/tiny.yaml").read_text())
+    grid = [{"models": ["tiny"], "intermediates": ["none"], "targets": ["flores", "newsmine"], "seeds": [1]}]
+    (root / "flores.yaml").write_text(yaml.safe_dump({**study, "grid": grid, "training": {"preset": "demo"}}))
+    jobs = planned(root, "--configfile", "flores.yaml")
+    assert jobs["retrieve"] == jobs["prepare_flores"] == jobs["prepare_newsmine"] == jobs["check_data"] == 1
+    specs = Specs(studies.load(yaml.safe_load((root / "flores.yaml").read_text()), "flores.yaml", root))
+    assert list(specs.retrieval("tiny", "none", 1)["targets"]) == ["flores", "newsmine"]
+    assert set(specs.prepare_test("newsmine")["splits"]) == {"dev", "test"}
+
+
+def test_a_part_takes_the_place_of_a_folder_that_its_task_has(tmp_path):
+    root = copy_project(tmp_path / "project")
+    path = root / "catalog/tasks/bucc2018.yaml"
+    path.write_text(path.read_text().replace("replaces: bucc2018", "replaces: bucc2017"))
+    with pytest.raises(UserError, match=r"bucc2018\.yaml: sources\.local: replaces: .*bucc2017.*bucc2018"):
+        catalogs.load(root)
 
 
 def test_a_language_generates_from_its_own_file(tmp_path):

@@ -1,5 +1,6 @@
 """The report: complete, self-contained, equal to the byte, honest about what is missing."""
 
+import html
 import re
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from xstilts.analysis import tables
 from xstilts.analysis.run import analyse
 from xstilts.analysis.shallow import PAIR_METHODS
 from xstilts.files import write_jsonl
-from xstilts.report import datachecks, layers, style
+from xstilts.report import datachecks, layers, setting, style
 from xstilts.report.build import all_tables, report
 from xstilts.report.build import page as build_page
 from xstilts.report.contents import Contents
@@ -292,12 +293,13 @@ PIECES = {
         ({"overlap_dev": 2}, {}, "2 of 1,000 examples (0.2 %) occur in the dev set by which choices are made."),
         ({}, {"over_length": 5.1}, "XNLI, test de: 5.1 % of the examples are cut (me5-small-l6)."),
         ({}, {"unknown": 0.6}, "me5-small-l6: 0.60 % of the pieces of de are unknown."),
+        ({"task": "mlm"}, {"task": "mlm", "over_length": 60.0}, None),  # cutting is its protocol
         ({"task": "xquad"}, {"task": "xquad", "over_length": 60.0}, None),  # windows lose nothing
         ({"task": "panx", "majority": 80.0}, {"task": "panx"}, None),  # O is no answer to guess
     ],
 )  # fmt: skip
 def test_data_checks_mark_what_is_due_and_nothing_else(demo, data, pieces, finding):
-    contents = Contents(*demo)
+    contents = Contents({**demo[0], "catalog": {"mlm": {"kind": "mlm"}}}, *demo[1:])
     clean = {**CLEAN, "language": "en", "task": data.get("task", "xnli")}
     for name, rows in (("data", [clean, {**CLEAN, **data}]), ("pieces", [{**PIECES, **pieces}])):
         contents.tables[name] = [dict.fromkeys(tables.COLUMNS[name]) | row for row in rows]
@@ -334,6 +336,25 @@ def test_data_checks_say_what_was_counted(demo, tmp_path):
     assert "Nothing needs attention" in text and "needs attention before" not in text and "lack" not in text
 
 
+def test_pieces_are_weighted_by_what_they_are_counted_by(demo):
+    contents = Contents(*demo)
+    empty = dict.fromkeys(tables.COLUMNS["pieces"])
+    # 100 words of 10 pieces, none bare; 100 words of 1 piece, all bare
+    long = {**PIECES, "task": "panx", "sampled": 10, "pieces_mean": 100.0, "pieces_per_word": 10.0}
+    short = {**PIECES, "task": "udpos", "sampled": 10, "pieces_mean": 10.0, "pieces_per_word": 1.0}
+    rows = [empty | long | {"boundary_first": 0.0}, empty | short | {"boundary_first": 100.0}]
+    other = [{**row, "model": "me5-small-l3", "over_length": 70.0} for row in rows]
+    contents.tables["pieces"] = other + rows
+    assert [str(cell) for cell in datachecks.pieces(contents).rows[0][2:]] == ["5.50", "50"]
+    # one tokenizer, two length limits: each model's own share of long examples
+    lines = datachecks.all_pieces(contents).markdown().splitlines()
+    assert sum("me5-small-l6" in line for line in lines) == 2 and sum("| 70.0 |" in line for line in lines) == 2
+    assert not any("me5-small-l3, me5-small-l6" in line for line in lines)
+    strange = [{**row, "language": code, "unknown": 9.0} for row in rows for code in ("de", "ru")]
+    contents.tables["pieces"] = strange
+    assert any("are unknown; 1 more language." in line for line in datachecks.findings(contents))
+
+
 def test_mixtures_say_how_batches_are_drawn_and_what_the_paper_does_not(demo):
     spec, results, catalog = demo
 
@@ -348,6 +369,100 @@ def test_mixtures_say_how_batches_are_drawn_and_what_the_paper_does_not(demo):
     )
     text = said({"method": "temperature", "temperature": 2.0, "shares": {"mlm": 0.2}})
     assert "n to the power 1 / 2" in text and "are not known" in text and "mlm 20.0 %" in text
+
+
+def plain(text: str) -> str:
+    """The words of a page without its marks."""
+    return html.unescape(re.sub("<[^>]+>", "", text))
+
+
+@pytest.fixture(scope="module")
+def varied(tmp_path_factory):
+    results = tmp_path_factory.mktemp("variants") / "results"
+    spec = analysis_study.variants(samples=20)
+    analysis_study.build(results, spec, items=10)
+    analysis_study.check(results, spec)
+    catalog = analysis_study.catalog(results.parent)
+    analyse(spec, results, catalog)
+    return spec, results, catalog
+
+
+def test_what_read_test_languages_is_not_called_zero_shot(varied, demo):
+    text, found = undrawn(*varied)
+    text = plain(text)
+    for words in (
+        "plain, after English training on MNLI, and after training that read other languages too, on "
+        "mnli_translated † or the mixture mnli-mlm †, fine-tuned on the English training data of 6 tasks and tested on "
+        "9 target tasks in English and 3 other languages whose training data they never saw, but where marked †.",
+        "Variants read other languages in phase two: mnli-mlm de; mnli_translated de zh.",
+        "but where marked †: that is not zero-shot transfer",
+        "Transfer is zero-shot but after mnli-mlm † and mnli_translated †",
+        "† Intermediate training read test languages besides English, so this is not zero-shot: mnli-mlm de; "
+        "mnli_translated de zh.",
+    ):
+        assert words in text, words
+    assert "zero-shot throughout" not in text
+    for name in ("grid", "scores", "gains", "languages_xnli", "selection", "layers"):
+        lines = found[name].markdown().splitlines()
+        assert any("| mnli_translated † |" in line for line in lines) and "not zero-shot" in lines[0], name
+        assert not any("MNLI †" in line or "none †" in line for line in lines), name
+    assert not any("†" in line for line in found["languages_tydiqa"].markdown().splitlines())  # tested in en and ru
+    rows = {line.split(" | ")[0]: line for line in found["data"].markdown().splitlines()}
+    assert "| en de zh |" in rows["| mnli_translated"] and "| en de |" in rows["| mlm"] and "| en |" in rows["| MNLI"]
+    assert "Training data are capped at 2,000 examples a language, English" in found["data"].caption
+    text = plain(page(demo[1]))
+    assert "†" not in text and "Transfer is zero-shot throughout" in text
+    assert "English training data are capped at 2,000 examples, English dev sets are capped at 200 examples." in text
+
+
+def test_variants_that_read_no_test_language_need_no_mark(varied):
+    spec, results, catalog = varied
+    text = undrawn(
+        {**spec, "train_languages": {name: ["en", "sw"] for name in spec["train_languages"]}}, results, catalog
+    )
+    assert "†" not in text[0] and "after training that read other languages too" in text[0]
+
+
+def only(spec: dict, *targets: str) -> dict:
+    """The study with these targets alone."""
+    cells = [{**cell, "targets": list(targets)} for cell in spec["cells"]]
+    return {**spec, "targets": {name: spec["targets"][name] for name in targets}, "cells": cells, "attack_cells": []}
+
+
+def test_the_sentence_under_the_title_counts_training_tasks_not_targets(demo):
+    spec, results, catalog = demo
+    text = setting.lead(Contents(only(spec, "xquad", "mlqa", "tatoeba"), results, catalog))
+    assert "fine-tuned on the English training data of 1 task and tested on 3 target tasks in English and 3" in text
+    text = setting.lead(Contents(only(spec, "tatoeba"), results, catalog))
+    assert "fine-tuned" not in text and "tested on 1 target task in 3 other languages" in text
+
+
+def test_retrieval_sentences_are_the_resolved_settings(demo):
+    spec, results, catalog = demo
+    text = plain(undrawn(*demo)[0])
+    assert "BUCC and Tatoeba take the layer at depth 14/24, mean over all tokens, at most 512 tokens" in text
+    assert "These are the values of preset demo, fixed beforehand" in text
+    assert "for retrieval jiant's replication, at layer 14 of 24 (BUCC on its dev pools)." in text
+    assert "BUCC's threshold" in text and "Those of preset demo." in text
+    deep = {"layer": "20/24", "pooling": "cls", "max_length": 512}
+    retrieval = {model: {**one, "bucc2018": deep} for model, one in spec["retrieval"].items()}
+    retrieval["me5-small-l3"] = {**retrieval["me5-small-l3"], "tatoeba": {**deep, "layer": 2, "pooling": "mean"}}
+    training = {**spec["training"], "overrides": {"tatoeba": {"layer": 2}, "mnli": {"max_steps": 6}}}
+    text = plain(undrawn({**spec, "retrieval": retrieval, "training": training}, results, catalog)[0])
+    assert "BUCC takes the layer at depth 20/24, vector of the first token, at most 512 tokens" in text
+    assert "Tatoeba takes layer 2, mean over all tokens, at most 512 tokens (me5-small-l3); the layer at depth" in text
+    assert "at layer 14 of 24, not this study's setting for BUCC and Tatoeba" in text
+    assert "For BUCC these are the values of preset demo" in text and "For Tatoeba the study overrides" in text
+    assert "what the study sets itself (training.overrides): Tatoeba: layer 2; MNLI: max_steps 6." in text
+    contents = Contents(only(spec, "xnli"), results, catalog)
+    assert setting.layer_rule(contents) == setting.replication(contents) == "" and "data:" not in setting.phases(
+        contents
+    )
+
+
+def test_the_page_names_everything_that_it_was_made_of(demo):
+    text = plain(section(page(demo[1]), "reproduce"))
+    assert "ten tables" in text and "train.json" in text and "published.csv" in text and "samples are made" in text
 
 
 def test_latex_is_escaped():

@@ -2,6 +2,7 @@
 
 import json
 import math
+from array import array
 from itertools import pairwise
 
 import numpy as np
@@ -116,6 +117,28 @@ def test_several_layers_come_from_one_pass_and_equal_each_alone(name):
             expected = np.array(plain_pooling(states, len(ids), name))
             np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(embedder(model, name).embed(texts, [layer])[layer], rows)
+
+
+def test_batches_leave_no_more_states_behind_than_they_may(monkeypatch):
+    def tokens(hidden, blocks):
+        one = embedder(Sentences(blocks))
+        one.model.config["hidden_size"] = hidden
+        return one._tokens_per_batch()
+
+    assert tokens(768, 12) == 8192, "the predictor's number, 327 MB of states"
+    assert tokens(2560, 36) == 2**30 // (37 * 4 * 2560) == 2833, "XLM-R XL: all blocks, and the embeddings"
+    assert tokens(2**30, 1) == 1
+
+    sizes, texts = [], ["w1 " * (1 + i % 7) + f"w{i}" for i in range(40)]
+    expected = embedder(Sentences()).embed(texts, [3])[3]
+    states = Sentences.hidden_states
+    monkeypatch.setattr(
+        Sentences, "hidden_states", lambda self, ids, *rest: sizes.append(ids.numel()) or states(self, ids, *rest)
+    )
+    monkeypatch.setattr(embedding, "STATES", 30 * 7 * 4 * 16)  # 30 tokens of six blocks and the embeddings
+    monkeypatch.setattr(embedding, "CHUNK", 7)
+    np.testing.assert_allclose(embedder(Sentences()).embed(texts, [3])[3], expected, rtol=1e-5, atol=1e-6)
+    assert len(sizes) > 8 and 20 < max(sizes) <= 30
 
 
 def test_an_unknown_pooling_is_refused():
@@ -321,15 +344,15 @@ TARGETS = {
 }
 
 
-def run_job(folder, monkeypatch, targets, out="out"):
-    model = Translations()
-    monkeypatch.setattr(retrieve.loading, "load", lambda *_: model)
-    spec = {"stage": "retrieval", "model": {"name": "m", "layers": 6, "pre_norm": False}, "intermediate": "none"}
-    spec |= {"seed": 1, "precision": "fp32", "targets": targets}
-    out = folder / out
-    retrieve.retrieve(
-        spec, folder / "model", None, folder / "examples", out, out / "layers.jsonl", out / "cost.json", "cpu"
-    )
+def run_job(folder, monkeypatch, targets, out="out", model=None, intermediate="none", precision="fp32", pre_norm=False):
+    """The job; `model` is what the base model's folder holds, or the checkpoint's where there is an intermediate."""
+    held = {None: Sentences(), folder / "encoder": Sentences()}
+    held[None if intermediate == "none" else folder / "encoder"] = model or Translations()
+    monkeypatch.setattr(retrieve.loading, "load", lambda base, encoder, device: held[encoder])
+    spec = {"stage": "retrieval", "model": {"name": "m", "layers": 6, "pre_norm": pre_norm}, "seed": 1}
+    spec |= {"intermediate": intermediate, "precision": precision, "targets": targets}
+    base, encoder, data, out = folder / "model", folder / "encoder", folder / "examples", folder / out
+    retrieve.retrieve(spec, base, encoder, data, out, out / "layers.jsonl", out / "cost.json", "cpu")
     return read_jsonl(out / "layers.jsonl"), json.loads((out / "cost.json").read_text())
 
 
@@ -380,15 +403,53 @@ def test_job_chooses_a_layer_on_dev_and_submits_the_presets(examples, monkeypatc
     assert cost["tokens"] > 0 and cost["stage"] == "retrieval"
 
 
-def test_test_pools_are_cut_at_the_threshold_of_dev(examples, monkeypatch):
-    rows, _ = run_job(examples, monkeypatch, TARGETS)
+class Dropped(torch.nn.Module):
+    """Stands in for a final norm: the first half of the columns is lost."""
+
+    def forward(self, states):
+        return torch.cat([torch.zeros_like(states[..., :16]), states[..., 16:]], -1)
+
+
+class Normed(Sentences):
+    """A word and its translation differ in the first half of the columns only; notes whether autocast was on."""
+
+    def __init__(self):
+        super().__init__()
+        self.config["hidden_size"], self.bf16 = 32, set()
+        self.encoder = torch.nn.ModuleDict({"words": self.encoder, "final_norm": Dropped()})
+
+    def state(self, input_ids, layer):
+        self.bf16.add(torch.is_autocast_enabled("cpu"))
+        words, meaning = self.encoder["words"], torch.where(input_ids >= 30, input_ids - 25, input_ids)
+        return torch.cat([5 * words(input_ids), words(meaning)], -1)
+
+
+def test_job_reads_the_checkpoint_of_its_intermediate_as_the_spec_says(examples, monkeypatch):
+    def found(out, model, **settings):
+        rows, _ = run_job(examples, monkeypatch, {"tatoeba": TARGETS["tatoeba"]}, out, model, **settings)
+        return [one["value"] for one in rows]
+
+    # the folder that must not be read holds Sentences, which knows no translations
+    base, untrained = found("base", Translations()), found("untrained", Sentences())
+    assert base != untrained and found("after", Translations(), intermediate="mnli") == base
+    for precision, bf16 in (("fp32", False), ("bf16", True)):
+        model = Normed()
+        raw, normed = (found("normed", model, precision=precision, pre_norm=pre_norm) for pre_norm in (False, True))
+        assert set(normed) == {100.0} and max(raw) < 50, "the final norm decides"
+        assert model.bf16 == {bf16}
+
+
+@pytest.mark.parametrize("k", [1, 4])
+def test_test_pools_are_cut_at_the_threshold_of_dev(examples, monkeypatch, k):
+    bucc = TARGETS["bucc2018"] | {"hyper": TARGETS["bucc2018"]["hyper"] | {"neighbours": k}}
+    rows, _ = run_job(examples, monkeypatch, TARGETS | {"bucc2018": bucc})
     for code in ("de", "zh"):
         for layer, rule in ((4, "preset"), (5, "dev")):
             mined = {}
             for split in ("dev", "test"):
                 data = read_jsonl(examples / "examples" / "bucc2018" / code / f"{split}.jsonl")
                 names = [[r["id"] for r in data if r["side"] == side] for side in ("source", "target")]
-                pairs = slow_margin_pairs(*by_hand(data, layer), 4)
+                pairs = slow_margin_pairs(*by_hand(data, layer), k)
                 gold = {(r["id"], r["match"]) for r in data if r["side"] == "source" and r["match"]}
                 mined[split] = [(score, (names[0][a], names[1][b])) for score, a, b in pairs], gold
             scored = {}
@@ -408,20 +469,30 @@ def test_test_pools_are_cut_at_the_threshold_of_dev(examples, monkeypatch):
 
 
 def test_vectors_held_stay_within_the_bound_and_each_text_is_embedded_once(examples, monkeypatch):
-    held, embed = [], Embedder.embed
+    held, tokenized, of, pieces = [], [], Embedder.vectors, Embedder.features
 
-    def spy(self, texts, numbers):
+    def spy(self, features, numbers):
+        assert all(isinstance(one["input_ids"], array) for one in features), "lists of integers take nine times as much"
+        held.append((len(features), len(numbers)))
+        return of(self, features, numbers)
+
+    def tokenize(self, texts):
         assert len(set(texts)) == len(texts)
-        held.append((len(texts), len(numbers)))
-        return embed(self, texts, numbers)
+        tokenized.append(len(texts))
+        return pieces(self, texts)
 
-    monkeypatch.setattr(Embedder, "embed", spy)
+    monkeypatch.setattr(Embedder, "vectors", spy)
+    monkeypatch.setattr(Embedder, "features", tokenize)
     rows, cost = run_job(examples, monkeypatch, TARGETS)
     assert [numbers for _, numbers in held] == [7, 2, 2], "one pass for dev, one for each target's test"
     held.clear()
+    tokenized.clear()
     monkeypatch.setattr(retrieve, "MEMORY", 3 * 34 * 4 * 16)  # three layers of one language's dev pool
     smaller, more = run_job(examples, monkeypatch, TARGETS, "smaller")
     assert all(texts * numbers <= 3 * 34 for texts, numbers in held) and len(held) > 6
+    assert len(tokenized) == 6, (
+        "once for every language of dev and of each target's test, not for every group of layers"
+    )
     assert more["tokens"] > cost["tokens"]
     assert [one | {"value": pytest.approx(one["value"])} for one in rows] == smaller
     for path in ("tatoeba/test-de.tsv", "bucc2018/test-zh.tsv"):
@@ -458,6 +529,20 @@ def test_unusable_data_and_settings_are_refused(examples, monkeypatch):
     write_jsonl(path, data[:20])
     with pytest.raises(UserError, match="one side only"):
         run_job(examples, monkeypatch, TARGETS)
+    for change, message in (
+        ({"side": "left"}, r"test\.jsonl: row 2: side: 'left'; allowed: source, target"),
+        ({"side": None}, r"test\.jsonl: row 2: no side; needed: id, side, text, match"),
+    ):
+        changed = {key: value for key, value in (data[1] | change).items() if value or key != "side"}
+        write_jsonl(path, [data[0], changed, *data[2:]])
+        with pytest.raises(UserError, match=message):
+            run_job(examples, monkeypatch, TARGETS)
+    for side, other in (("source", "target"), ("target", "source")):
+        write_jsonl(path, [one | {"match": one["match"] if one["side"] == side else None} for one in data])
+        with pytest.raises(UserError, match=rf"test\.jsonl: no {other} row has a partner \(match\), while"):
+            run_job(examples, monkeypatch, TARGETS)
+    with pytest.raises(UserError, match="here: holds no rows"):
+        retrieval.Pool.of([], "here")
     write_jsonl(path, [one | {"match": None} for one in data])
     with pytest.raises(UserError, match="no sentence has a partner"):
         run_job(examples, monkeypatch, TARGETS)

@@ -6,7 +6,7 @@ import pytest
 
 from xstilts import files
 from xstilts.errors import UserError
-from xstilts.evaluation import examples_scores, score, submission
+from xstilts.evaluation import examples_scores, metrics, score, submission
 
 LABELS = {"xnli": ["entailment", "neutral", "contradiction"], "pawsx": ["0", "1"]}
 TAGS = {"udpos": ["NOUN", "VERB", "SYM", "X"], "panx": ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]}
@@ -89,7 +89,7 @@ def test_statistics_add_up_to_the_official_score(whole):
         rows = examples_scores.statistics(task, kind, options, language, gold / task / name, submitted / task / name)
         for metric, array in rows.items():
             assert array.shape[1] == (3 if kind == "tagging" or task == "bucc2018" else 1)
-            assert examples_scores.aggregate(array) == result[task][metric][language]
+            assert metrics.aggregate(array) == result[task][metric][language]
 
 
 def test_one_language_missing_is_refused_unless_partial(tmp_path):
@@ -166,9 +166,44 @@ def test_what_is_not_scored_is_said(tmp_path, capsys):
     notes = capsys.readouterr().err
     assert result == 0
     names = (submitted / "pawsx" / "test-xx.tsv", submitted / "xnIi", gold / "xquad" / "test-de.json", gold / "xnli")
-    for what in (*map(str, names), "'q77'"):
+    for what in (*map(str, names), str(submitted / "notes.txt"), "'q77'"):
         assert sum(what in line for line in notes.splitlines()) == 1, what
-    assert len(notes.splitlines()) == 5
+    assert len(notes.splitlines()) == 6
+
+
+def test_tasks_that_the_submission_lacks_are_said_and_the_rest_is_scored(tmp_path, capsys):
+    submitted, gold = folders(tmp_path, ["pawsx", "tatoeba"])
+    submitted.joinpath("xnli").write_text("entailment\n")
+    for task in ("xnli", "udpos"):
+        (gold / task).mkdir()
+    assert score.main([str(submitted), "--gold", str(gold)]) == 0
+    printed = capsys.readouterr()
+    assert [line.split(":")[0] for line in printed.out.splitlines()] == ["pawsx", "tatoeba"]
+    file, folder = printed.err.splitlines()
+    assert file.startswith(f"note: {submitted / 'xnli'}: ignored, it is a file")
+    assert folder.startswith(f"note: {submitted}: has no folder of xnli udpos, which {gold} has")
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path, capsys):
+    submitted, gold = folders(tmp_path, ["pawsx"])
+    (tmp_path / "file").write_text("kept")
+    for out in (tmp_path / "file" / "scores.json", tmp_path / "file" / "more" / "scores.json", submitted / "pawsx"):
+        assert score.main([str(submitted), "--gold", str(gold), "--json", str(out)]) == 1
+        printed = capsys.readouterr()
+        assert printed.err.startswith(f"error: {out}: could not be written (")
+        assert "Name a file in a folder that you may write to" in printed.err
+        assert not printed.out
+    assert (tmp_path / "file").read_text() == "kept"
+    assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("case", ["a line less", "a sentence less", "a tag less", "an id less"])
+def test_files_that_do_not_fit_each_other_say_what_to_do(tmp_path, case):
+    submitted, gold = folders(tmp_path, ["xnli", "panx", "xquad"], ["en"])
+    name, change = DAMAGES[case]
+    (submitted / name).write_text(change((submitted / name).read_text(encoding="utf-8")), encoding="utf-8")
+    with pytest.raises(UserError, match=f"{submitted / name}.*{gold / name}.*Predict again from the test file"):
+        score.score_folder(submitted, gold, partial=True)
 
 
 def test_a_task_that_the_gold_lacks_is_refused_unless_partial(tmp_path):

@@ -6,13 +6,15 @@ as odd as the formats allow.
 """
 
 import json
+import os
 import random
 import unicodedata
+from pathlib import Path
 
 import pytest
 import xtreme_reference as reference
 
-from xstilts.evaluation import score
+from xstilts.evaluation import metrics, score
 
 ROUNDS, BLOCKS, COMPLETE, SAME_LANGUAGES = 1000, 4, 24, 10
 
@@ -205,6 +207,64 @@ def test_the_command_writes_what_the_reference_computes(tmp_path, complete):
         partial = [] if complete else ["--partial"]
         assert score.main([str(given), "--gold", str(gold), "--json", str(out), *partial]) == 0
         check(json.loads(out.read_text(encoding="utf-8")), reference.scores(given, gold))
+
+
+# What XTREME's own evaluate.py (838c13b, seqeval 0.0.12) gives for its mock_test_data.
+MOCK = {
+    "all_task": 62.1732,
+    "classification": 41.0476,
+    "tagging": 63.8627,
+    "qa": 80.3757,
+    "retrieval": 54.3056,
+    "pawsx": {"avg_accuracy": 51.4286},
+    "xnli": {"avg_accuracy": 30.6667},
+    "panx": {"avg_f1": 57.5079},
+    "udpos": {"avg_f1": 70.2175},
+    "bucc2018": {"avg_f1": 55.0},
+    "tatoeba": {"avg_accuracy": 53.6111},
+    "xquad": {"avg_exact_match": 77.2727, "avg_f1": 79.9587},
+    "mlqa": {"avg_exact_match": 57.1429, "avg_f1": 81.7688},
+    "tydiqa": {"avg_exact_match": 88.8889, "avg_f1": 97.2222},
+}
+
+
+def test_xtremes_own_mock_data_scores_as_its_evaluator_says():
+    if not os.environ.get("XSTILTS_XTREME_MOCK"):
+        pytest.skip("XSTILTS_XTREME_MOCK does not name google-research/xtreme's mock_test_data (predictions, labels)")
+    folder = Path(os.environ["XSTILTS_XTREME_MOCK"])
+    found = score.score_folder(folder / "predictions", folder / "labels", partial=False)
+    for name, expected in MOCK.items():
+        value = {key: found[name][key] for key in expected} if isinstance(expected, dict) else found[name]
+        assert value == pytest.approx(expected, abs=5.1e-5, rel=0), name
+
+
+# (gold, predicted, F1, precision, recall): computed once with the real seqeval 0.0.12 (f1_score, precision_score and
+# recall_score, times 100), which is not installed: tests/xtreme_reference.py is an implementation of our own.
+SEQEVAL = [
+    ("B-PER I-PER O B-LOC|B-ORG I-ORG O", "B-PER I-PER O B-LOC|B-ORG O O", 66.666667, 66.666667, 66.666667),
+    ("NOUN NOUN VERB DET NOUN|PRON AUX VERB", "NOUN VERB VERB DET NOUN|PRON AUX AUX", 46.153846, 50.0, 42.857143),
+    ("SCONJ SCONJ SYM SYM NOUN", "SCONJ SYM SYM SYM NOUN", 80.0, 80.0, 80.0),
+    ("X X PUNCT|X", "X PUNCT PUNCT|X", 33.333333, 33.333333, 33.333333),
+    ("ADJ NOUN|NOUN ADP NOUN", "ADJ NOUN|ADP NOUN NOUN", 44.444444, 50.0, 40.0),
+    ("O B-PER I-PER O", "O I-PER I-PER O", 100.0, 100.0, 100.0),
+    ("B-PER I-LOC I-LOC O B-LOC", "B-PER I-PER I-LOC O I-LOC", 33.333333, 33.333333, 33.333333),
+    ("B-PER B-PER I-PER O", "B-PER I-PER I-PER O", 0.0, 0.0, 0.0),
+    ("B-PER I-PER E-PER S-LOC O", "B-PER I-PER I-PER S-LOC O", 100.0, 100.0, 100.0),
+    (". .-PER E-PER O|O I-PER", "E-PER .-PER E-PER O|O I-PER", 80.0, 66.666667, 100.0),
+    ("S-A|. .-PER E-PER", "S-A|. I-PER E-PER", 50.0, 50.0, 50.0),
+    ("S- I- X- -|O-PER PER- -PER", "S- I- - X-|I-PER PER- PER", 88.888889, 80.0, 100.0),
+    ("B-a-b I-a-b I-b|O", "B-b I-b I-b|O", 100.0, 100.0, 100.0),
+    ("L-PER U-PER O|U-LOC L-LOC", "I-PER I-PER O|B-LOC I-LOC", 100.0, 100.0, 100.0),
+]
+
+
+@pytest.mark.parametrize(("gold", "predicted", "f1", "precision", "recall"), SEQEVAL)
+def test_tags_score_as_the_real_seqeval_scored_them(gold, predicted, f1, precision, recall):
+    gold, predicted = ([sentence.split() for sentence in text.split("|")] for text in (gold, predicted))
+    rows = metrics.statistics("tagging", {}, "en", gold, predicted)["f1"]
+    found = metrics.precision_recall_f1(rows)
+    expected = {"f1": f1, "precision": precision, "recall": recall}
+    assert found == {name: pytest.approx(value, abs=1e-6) for name, value in expected.items()}
 
 
 def test_all_languages_have_words():

@@ -11,8 +11,11 @@ import yaml
 from xstilts import catalog as catalogs
 from xstilts import study as studies
 from xstilts.check import check, load_file
+from xstilts.data.prepare import prepare
 from xstilts.errors import UserError
+from xstilts.files import write_jsonl
 from xstilts.identity import ROOT
+from xstilts.outputs import Outputs
 from xstilts.specs import Specs, text
 
 STUDIES = ["config.yaml", *sorted(path.relative_to(ROOT).as_posix() for path in ROOT.glob("studies/*.yaml"))]
@@ -44,6 +47,79 @@ def test_every_study_of_the_repository_loads(name):
     study = load(name)
     assert study.cells and study.targets
     assert all(study.languages(target) for target in study.targets)
+    mining = [target for target in study.targets if study.mines(target)]
+    if mining and "hub" in study.config["sources"]:
+        assert [message for message in study.refused() if "bucc2018" in message and "gold pairs" in message]
+        given = studies.load(config(name, data_root=str(shared_task())), name)
+        assert not given.refused() and given.languages("bucc2018") == ["de", "fr", "ru", "zh"]
+        spec = Specs(given).prepare_test("bucc2018")
+        assert spec["source"] == "local" and all(Path(path).is_file() for path in Outputs(given).local_files(spec))
+
+
+@functools.cache
+def shared_task() -> Path:
+    """BUCC's pools in the layout of docs/data.md, dev and test of different sizes."""
+    root = Path(tempfile.mkdtemp())
+    for code in ("de", "fr", "ru", "zh"):
+        put_pools(root / "bucc2018_shared_task" / code, {"sample": 3, "training": 6}, code)
+    return root
+
+
+def put_pools(folder: Path, splits: dict[str, int], code: str):
+    """Pools with `pairs` gold pairs and as many distractors a side."""
+    for split, pairs in splits.items():
+        for side, language in (("source", code), ("target", "en")):
+            rows = [{"id": f"{language}-{i}", "sentence": f"{split} {language} {i}"} for i in range(2 * pairs)]
+            write_jsonl(folder / f"{split}_{side}.jsonl", rows)
+        gold = [{"source_id": f"{code}-{i}", "target_id": f"en-{i}"} for i in range(pairs)]
+        write_jsonl(folder / f"{split}_gold.jsonl", gold)
+
+
+def bucc(root: Path, **changes):
+    grid = [{"models": ["tiny"], "intermediates": ["none"], "targets": ["bucc2018"], "seeds": [1]}]
+    return config(sources=["local", "hub"], languages="all", data_root=str(root), grid=grid, attacks=[], **changes)
+
+
+def test_the_pools_of_the_shared_task_take_the_place_of_the_small_ones(tmp_path):
+    put_pools(tmp_path / "bucc2018" / "zh", {"validation": 40}, "zh")
+    with pytest.raises(UserError, match=r"bucc2018.*'de' is not allowed.*Allowed: zh"):
+        studies.load(bucc(tmp_path), "config.yaml")
+    study = studies.load(bucc(tmp_path, target_languages={"bucc2018": ["zh"]}), "config.yaml")
+    assert [part["folder"] for part in Specs(study).prepare_test("bucc2018")["parts"]] == ["bucc2018"]
+    for code in ("de", "fr", "ru", "zh"):
+        put_pools(tmp_path / "bucc2018_shared_task" / code, {"sample": 3, "training": 6}, code)
+    spec = Specs(studies.load(bucc(tmp_path), "config.yaml")).prepare_test("bucc2018")
+    assert [part["folder"] for part in spec["parts"]] == ["bucc2018_shared_task"]
+    found = prepare(spec, tmp_path / "examples", tmp_path / "gold", tmp_path)
+    sizes = {(code, split): n for code in ("de", "fr", "ru", "zh") for split, n in (("dev", 12), ("test", 24))}
+    assert {key: counts["examples"] for key, counts in found.items()} == sizes
+
+
+def test_mining_from_the_hub_is_in_the_way_and_refused_at_the_start(tmp_path):
+    from test_workflow import copy_project, snakemake
+
+    (tmp_path / "empty").mkdir()
+    root, given = copy_project(tmp_path / "project"), bucc(tmp_path / "empty")
+    path = root / "hub.yaml"
+    path.write_text(yaml.safe_dump(given))
+    page = check(path, root=root)
+    assert "bucc2018" in page.split("in the way of a real run:")[1] and "bucc2018_shared_task" in page
+    assert "gold pairs" in snakemake(root, "-n", "--quiet", "rules", "--configfile", "hub.yaml").stderr
+    run = snakemake(root, "--configfile", "hub.yaml", check=False)
+    assert run.returncode and "bucc2018_shared_task" in run.stdout + run.stderr
+    assert not list(root.glob("logs/**/*.log")), "nothing has begun"
+
+
+def test_a_cap_on_text_is_no_demonstration_and_other_caps_are_not_for_text():
+    variants = load("studies/variants.yaml")
+    assert not variants.demonstration
+    assert Specs(variants).prepare_train("mlm")["splits"] == {"train": 50_000}
+    assert Specs(variants).prepare_train("mnli")["splits"]["train"] is None
+    capped = studies.load(config("studies/variants.yaml", data={"train": 7, "text": 9}), "variants.yaml")
+    assert capped.demonstration
+    assert [Specs(capped).prepare_train(task)["splits"]["train"] for task in ("mnli", "mlm")] == [7, 9]
+    capped = studies.load(config("studies/variants.yaml", data={"train": 7}), "variants.yaml")
+    assert Specs(capped).prepare_train("mlm")["splits"] == {"train": 7}, "without `text`, `train` is for text too"
 
 
 def test_demo_is_the_grid_that_the_readme_promises():
@@ -143,10 +219,13 @@ def all_jobs(jobs: Specs):
         for task in study.training_tasks(targets):
             yield ("target", *cell, task, study.intermediate_tasks(cell[1])), text(jobs.target(*cell, task))
             yield ("predictions", *cell, task), text(jobs.evaluate(*cell, task))
-        if set(targets) & set(studies.RETRIEVAL):
+        if set(targets) & set(study.retrieval_targets):
             yield ("retrieval", *cell), text(jobs.retrieval(*cell))
     for cell in study.attack_cells:
         yield ("attack", *cell), text(jobs.attack(*cell))
+    train = [(task, study.train_languages(task)) for task in study.trained_tasks()]
+    test = [(target, study.languages(target)) for target in study.targets]
+    yield ("checks", *study.models, train, test), text(jobs.check_data())
 
 
 def test_jobs_of_different_meaning_never_share_an_identity():
@@ -184,3 +263,14 @@ def test_another_language_leaves_every_training_as_it_is():
     for task in ("mnli", "udpos"):
         assert text(before.target(*cell, task)) == text(after.target(*cell, task))
     assert text(before.prepare_test("xnli")) != text(after.prepare_test("xnli"))
+
+
+def test_another_language_is_one_more_to_train_a_variant_on_that_names_none():
+    grid = [{"models": ["tiny"], "intermediates": ["mlm"], "targets": ["xnli"], "seeds": [1]}]
+
+    def training(languages, **own):
+        study = studies.load(config(grid=grid, attacks=[], languages=languages, target_languages=own), "config.yaml")
+        return text(Specs(study).intermediate("tiny", "mlm", 1))
+
+    assert training(["en", "de"]) != training(["en", "de", "ru"])
+    assert training(["en", "de"], mlm=["de"]) == training(["en", "de", "ru"], mlm=["de"])

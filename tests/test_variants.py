@@ -233,9 +233,7 @@ def test_a_share_is_the_probability_of_a_task_whatever_its_size():
     assert within(plan[1], 5000, 0.3) and within(plan[0], 5000, 0.7 * 0.75)
     assert mixtures.all_steps({"mnli": 60, "mlm": 10**6, "qqp": 20}, {"shares": {"mlm": 0.2}}) == 100
     assert mixtures.all_steps({"mnli": 60, "qqp": 20}, {}) == 80
-    for shares in ({"mlm": 1.0}, {"mlm": 0.5, "mnli": 0.6}, {"mnli": 0.2, "mlm": 0.2, "qqp": 0.2}, {"ccg": 0.1}):
-        with pytest.raises(UserError, match="shares"):
-            mixtures.shared(sizes, {"shares": shares})
+    assert mixtures.all_steps({"mnli": 7, "qqp": 2, "squad": 1}, {"shares": {"mnli": 0.79, "qqp": 0.2}}) == 100
 
 
 def test_a_mixture_with_masked_text_goes_on_to_the_same_bytes(base, examples, tmp_path, monkeypatch):
@@ -339,15 +337,20 @@ def test_patience_is_the_same_after_a_kill_and_null_waits_for_ever(base, example
 
 
 # ---- embedded text
-def test_embedded_text_holds_no_sentence_of_a_test_set():
+@pytest.mark.parametrize("code", ["ru", "de"])
+def test_training_data_of_variants_holds_no_sentence_of_a_test_set(code):
     from xstilts.embedded.parse import sentences
 
-    train = {
-        text for row in embedded.generate("text", "ru", "train", 400, 3) for _, text in sentences("ru", row["text"])
-    }
-    test = {row["text_b"] for row in embedded.generate("xnli", "ru", "test", 400, 1)}
-    test |= {row["text"] for row in embedded.generate("tatoeba", "ru", "test", 200, 1) if row["side"] == "source"}
-    assert len(train) > 700 and not train & test
+    xnli = embedded.generate("xnli", code, "test", 400, 1)
+    test = {row["text_b"] for row in xnli}
+    for name in ("tatoeba", "bucc2018"):
+        test |= {row["text"] for row in embedded.generate(name, code, "test", 200, 1) if row["side"] == "source"}
+    rows = embedded.generate("text", code, "train", 400, 3)
+    texts = {text for row in rows for _, text in sentences(code, row["text"])}
+    assert len(texts) > 700 and not texts & (test | {row["text_a"] for row in xnli})
+    translated = embedded.generate("mnli_translated", code, "train", 400, 1)
+    for field in ("text_a", "text_b"):
+        assert not {row[field] for row in translated} & {row[field] for row in xnli}
 
 
 def test_embedded_translations_are_the_items_of_mnli_in_every_language():
@@ -401,13 +404,25 @@ def test_all_means_the_nine_and_variants_are_named_beside_it():
     assert any("cap 50: this study's choice; the paper's K, T" in notice for notice in study.notices)
 
 
+FOUR = ["squad", "mlm", "qqp", "mnli"]
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"tasks": ["mnli", "mlm"], "shares": {"qqp": 0.2}}, ["mixtures.mix.shares", "qqp", "mnli, mlm"]),
         ({"tasks": ["mnli", "mlm"], "shares": {"mlm": 1}}, ["mixtures.mix.shares.mlm", "1"]),
         ({"tasks": ["mnli", "mlm"], "shares": {"mlm": 0}}, ["mixtures.mix.shares.mlm", "0"]),
-        ({"tasks": ["mnli", "qqp", "mlm"], "shares": {"mlm": 0.6, "qqp": 0.4}}, ["shares", "less than 1"]),
+        ({"tasks": ["mnli", "qqp", "mlm"], "shares": {"mlm": 0.6, "qqp": 0.4}}, ["shares", "at most 0.99"]),
+        # 0.7 + 0.2 + 0.1 is 0.9999999999999999 in doubles: 9e16 steps for the fourth task
+        ({"tasks": FOUR, "shares": {"mlm": 0.7, "qqp": 0.2, "mnli": 0.1}}, ["mixtures.mix.shares", "at most 0.99"]),
+        ({"tasks": FOUR, "shares": {"mlm": 0.995}}, ["mixtures.mix.shares", "at most 0.99"]),
+        ({"tasks": FOUR, "shares": {"mlm": math.nan}}, ["mixtures.mix.shares.mlm: nan", "a finite number"]),
+        ({"sampling": "temperature", "temperature": math.inf}, ["mixtures.mix.temperature: inf", "a finite number"]),
+        ({"tasks": []}, ["mixtures.mix.tasks: []", "Intermediate tasks and variants"]),
+        ({"cap": 50}, ["mixtures.mix.cap: 50", "capped and temperature"]),
+        ({"sampling": "uniform", "cap": 50}, ["mixtures.mix.cap: 50", "capped and temperature"]),
+        ({"sampling": "capped", "cap": 50, "temperature": 2}, ["mixtures.mix.temperature: 2", "sampling temperature"]),
         ({"tasks": ["mlm"], "shares": {"mlm": 0.4}}, ["shares", "at least one task of the mixture without a share"]),
         ({"tasks": ["mnli", "xnli"]}, ["mixtures.mix.tasks", "xnli", "mnli_translated"]),
         ({"tasks": ["mnli", "mlm"], "sampling": "temperature"}, ["mixtures.mix.temperature", "needs it"]),
@@ -422,9 +437,10 @@ def test_a_wrong_mixture_is_named(change, words):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"target_languages": {"mlm": ["fr"]}}, ["target_languages (source embedded of mlm)", "fr", "de"]),
+        ({"target_languages": {"mlm": ["fr"]}}, ["target_languages.mlm (source embedded of mlm)", "fr", "de"]),
         ({"target_languages": {"mnli_translated": ["ko"]}}, ["target_languages.mnli_translated", "ko", "Allowed: ar"]),
-        ({"target_languages": {"mlm": []}}, ["languages", "(mlm)"]),
+        ({"target_languages": {"mlm": []}}, ["tiny.yaml: target_languages.mlm: [] is not allowed", "Allowed: af, ar"]),
+        ({"languages": ["ko"]}, ["tiny.yaml: languages: ['ko'] is not allowed", "(xnli)"]),
         ({"training": {"preset": "demo", "overrides": {"tatoeba": {"layer": "last"}}}}, ["overrides", "tatoeba"]),
     ],
 )
@@ -432,6 +448,103 @@ def test_a_variant_needs_languages_that_it_and_its_source_have(change, words):
     with pytest.raises(UserError) as caught:
         studies.load(config(**change), "tiny.yaml")
     assert all(word in str(caught.value) for word in words), str(caught.value)
+
+
+# ---- mixtures of what cannot be had here
+def mixed(root, mixture: dict, others: dict | None = None, **changes):
+    """A study of `mix` on local data, of which `root` has mnli, qqp, mlm and xnli alone, and no CCG."""
+    for name in ("mnli", "qqp", "mlm", "xnli"):
+        (root / name).mkdir(exist_ok=True)
+    mixtures = {"mix": mixture, **(others or {})}
+    return studies.load(
+        config(sources=["local", "licensed"], data_root=str(root), languages=["en"], mixtures=mixtures, **changes),
+        "tiny.yaml",
+    )
+
+
+def test_a_mixture_without_any_task_that_can_be_used_is_left_out_and_said(tmp_path):
+    attacks = [{"attacks": ["charswap"], "intermediates": ["none", "mix"], "examples": 2}]
+    study = mixed(tmp_path, {"tasks": ["ccg"]}, attacks=attacks)
+    assert study.intermediates == ["none", "mlm"] and not study.mixtures
+    assert "mixture mix is left out: none of its tasks can be used." in study.notices
+    assert any("ccg.yaml: sources" in notice for notice in study.notices), "and why"
+    assert {cell[2] for cell in study.attack_cells} == {"none"}
+
+
+def test_a_mixture_never_takes_the_name_of_another(tmp_path):
+    lost = {"tasks": ["mnli", "ccg"]}
+    assert mixed(tmp_path, lost).mixtures["mix-no-ccg"].tasks == ("mnli",)
+    with pytest.raises(UserError, match=r"mixtures.mix: without ccg, .*named mix-no-ccg, and that name is taken. Next"):
+        mixed(tmp_path, lost, {"mix-no-ccg": {"tasks": ["mnli", "qqp"]}})
+
+
+def test_shares_and_notices_are_those_of_the_tasks_that_are_there(tmp_path):
+    with pytest.raises(UserError, match=r"mixtures.mix.shares: .*without a share.*no source of ccg can"):
+        mixed(tmp_path, {"tasks": ["mlm", "ccg"], "shares": {"mlm": 0.2}})
+    three = {"tasks": ["mnli", "mlm", "ccg"], "shares": {"mlm": 0.2, "ccg": 0.3}}
+    study = mixed(tmp_path, three, {"idle": {"tasks": ["ccg"]}, "capped": {"sampling": "capped", "cap": 5}})
+    assert study.mixtures["mix-no-ccg"].sampling == {"method": "proportional", "shares": {"mlm": 0.2}}
+    own = [notice for notice in study.notices if "this study's choice" in notice]
+    assert len(own) == 1 and own[0].startswith("mixture mix-no-ccg: share of mlm 0.2: ")
+    assert not [notice for notice in study.notices if "idle" in notice or "capped" in notice], "no cell has these"
+    assert list(study.mixtures) == ["mix-no-ccg"]
+
+
+# ---- a mixture is one training
+LOOK = {"selection": "english_dev_best", "eval_every": 2}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        ({"qqp": {"dropout": 0.3}}, "dropout: mlm 0.0, mnli 0.0, qqp 0.3"),
+        ({"mlm": {"dropout": 0.3}}, "dropout: mlm 0.3, mnli 0.0, qqp 0.0"),
+        ({"qqp": LOOK}, "selection: mnli last, qqp english_dev_best"),
+        ({"mnli": LOOK, "qqp": {**LOOK, "eval_every": 3}}, "eval_every: mnli 2, qqp 3"),
+        ({"mnli": {**LOOK, "patience": 4}, "qqp": LOOK}, "patience: mnli 4, qqp None"),
+        ({"mnli": LOOK, "qqp": LOOK}, None),
+        ({"mlm": LOOK}, None),  # has no dev data to look at
+        ({"mnli": {"eval_every": 5}}, None),  # nothing is looked at
+        ({"mnli": {"learning_rate": 1.0e-3, "batch_size": 4}}, None),  # of each batch's own task
+    ],
+)
+def test_tasks_of_a_mixture_agree_on_what_one_training_has_once(overrides, key):
+    changes = {"mixtures": {"mix": {"tasks": ["mlm", "mnli", "qqp"]}}}
+    changes["training"] = {"preset": "demo", "overrides": overrides}
+    if key is None:
+        assert "mix" in studies.load(config(**changes), "tiny.yaml").mixtures
+        return
+    with pytest.raises(UserError) as caught:
+        studies.load(config(**changes), "tiny.yaml")
+    expected = [f"tiny.yaml: mixtures.mix: its tasks disagree on {key}.", "Next: ", "training.overrides.<task>"]
+    assert all(word in str(caught.value) for word in expected), str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("training", "words"),
+    [
+        ({"overrides": {"mnli": {"lr": 1}}}, ["tiny.yaml: training.overrides.mnli: unknown key 'lr'", "Next: "]),
+        ({"overrides": {"mnli": 3}}, ["tiny.yaml: training.overrides.mnli: 3 is not of type 'object'"]),
+        ({"overrides": {"mnli": {"epochs": math.inf}}}, ["tiny.yaml: training.overrides.mnli.epochs: inf", "finite"]),
+        ({"overrides": {"mnli": {"max_steps": 6.0}}}, ["training.overrides.mnli.max_steps: 6.0", "write 6)"]),
+        ({"overrides": {"tatoeba": {"layer": 99.0}}}, ["training.overrides.tatoeba.layer: 99.0", "write 99)"]),
+        ({"overrides": {"tatoeba": {"layer": 2.0}}}, ["training.overrides.tatoeba.layer: 2.0", "write 2)", "Next: "]),
+        ({"overrides": {"tatoeba": {"layer": 9}}}, ["tiny.yaml: training.overrides.tatoeba.layer: 9", "Next: "]),
+        ({"overrides": {"tatoeba": {"layer": "3/2"}}}, ["tiny.yaml: training.overrides.tatoeba.layer", "Next: "]),
+        ({"preset": "demos"}, ["tiny.yaml: training.preset (of mnli): 'demos'", "Allowed: jiant, xtreme-2020, "]),
+        (
+            {"preset": "jiant-intermediate"},
+            ["training.preset (of mnli)", "'jiant-intermediate' is not allowed", "Allowed: jiant, "],
+        ),
+    ],
+)
+def test_wrong_settings_are_named_by_the_key_that_holds_them(training, words):
+    grid = [{"models": ["tiny"], "intermediates": ["mnli"], "targets": ["xnli", "tatoeba"], "seeds": [1]}]
+    with pytest.raises(UserError) as caught:
+        studies.load(config(grid=grid, training={"preset": "demo", **training}), "tiny.yaml")
+    message = str(caught.value)
+    assert all(word in message for word in words), message
+    assert "-intermediate" not in message.partition("Allowed:")[2] and message.count("Next: ") <= 1
 
 
 def test_retrieval_settings_may_be_overridden_where_retrieval_is_a_target():

@@ -151,6 +151,17 @@ def test_tiny_study_ends_in_its_report_and_tables(project):
 
 
 @pytest.mark.slow
+def test_retrieval_scores_the_encoder_after_intermediate_training(project):
+    none, mix2 = (
+        [json.loads(line) for line in (results(project) / "retrieval" / "tiny" / name / "s1.jsonl").open()]
+        for name in ("none", "mix2")
+    )
+    where = "target", "language", "split", "direction", "layer"
+    plain, trained = ({tuple(row[key] for key in where): row["value"] for row in rows} for rows in (none, mix2))
+    assert any(plain[key] != trained[key] for key in plain.keys() & trained.keys())
+
+
+@pytest.mark.slow
 def test_a_second_run_has_nothing_to_do(project):
     assert not planned(project, *TINY)
 

@@ -175,6 +175,12 @@ def _cross_check(catalog: Catalog) -> None:
             raise UserError(f"{where}: identity.roles: {identity['roles']}: a variant has no other role")
         if not identity["metrics"] and identity["kind"] != "mlm":
             raise UserError(f"{where}: identity.metrics: empty; only kind mlm is without a metric")
+        local = entry.sources.get("local", [])
+        for part in local:
+            others = [one["folder"] for one in local if one is not part]
+            if "replaces" in part and part["replaces"] not in others:
+                known = allowed(part["replaces"], others)
+                raise UserError(f"{where}: sources.local: replaces: no other part has {part['replaces']!r}.{known}")
         training = identity["training_task"]
         if training is not None and training not in catalog.tasks:
             raise UserError(f"{where}: identity.training_task: no task {training!r}.{allowed(training, catalog.tasks)}")

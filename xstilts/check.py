@@ -58,6 +58,7 @@ def check(path: str | Path, changes: dict | None = None, root: Path = ROOT) -> s
         missing += [name for name in files.local_files(jobs.prepare_test(target)) if not Path(name).is_file()]
     lines.append("in the way of a real run:")
     lines += [f"  missing file: {name}" for name in dict.fromkeys(missing)]
+    lines += [f"  refused: {message}" for message in study.refused()]
     lines += [f"  not pinned: {name} (python -m xstilts pin)" for name in study.unpinned()]
     lines += [f"  note: {notice}" for notice in study.notices]
     if lines[-1].endswith("run:"):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from xstilts.errors import UserError
+
+_FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 @contextmanager
@@ -16,29 +19,39 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Yield `<path>.part` to write to; rename it to `path` when the block succeeds, delete it when it fails.
 
     The target is never opened: it may be a link into the artifact store, and writing through it would change the
-    stored entry. An `OSError` (disk full, file-size limit) becomes a `UserError` that names the file.
+    stored entry. An `OSError` (disk full, file-size limit, no such place) becomes a `UserError` that names the file.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
+    part = Path(f"{target}.part")
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         yield part
         with open(part, "rb") as handle:
             os.fsync(handle.fileno())
         os.replace(part, target)
     except Exception as error:
-        part.unlink(missing_ok=True)
+        _delete(part)
         # safetensors reports a full disk by an exception of its own
         if not isinstance(error, OSError) and type(error).__name__ != "SafetensorError":
             raise
         reason = getattr(error, "strerror", None) or error
+        full = not isinstance(error, OSError) or error.errno in _FULL
+        todo = "Name a file in a folder that you may write to (ls -ld)"
+        if full:
+            todo = "Free space or raise the file-size limit (df -h, ulimit -f)"
         raise UserError(
-            f"{target}: could not be written ({reason}). Nothing was left half-written. "
-            "Free space or raise the file-size limit (df -h, ulimit -f), then run the same command again."
+            f"{target}: could not be written ({reason}). Nothing was left half-written. {todo}, then run the same "
+            "command again."
         ) from error
     except BaseException:
-        part.unlink(missing_ok=True)
+        _delete(part)
         raise
+
+
+def _delete(part: Path) -> None:
+    """Delete a file that may not be there, or not be possible there."""
+    with suppress(OSError):
+        part.unlink()
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:

@@ -7,18 +7,22 @@ Each finding is one UserError that names the study's file, the key, the value an
 from __future__ import annotations
 
 import difflib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from xstilts import presets
 from xstilts.errors import UserError
 
 if TYPE_CHECKING:
     from xstilts.study import Study
 
-RETRIEVAL = ("bucc2018", "tatoeba")
 NONE = "none"
 ALL = "all"
+# what only some samplings use: there it is needed (True) or may be left out
+SAMPLING_KEYS = {"capped": {"cap": True}, "temperature": {"temperature": True, "cap": False}}
+LEAST_REST = 0.01  # of the probability, for a mixture's tasks without a share: its steps grow with 1 / rest
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,9 @@ def fill(study: Study) -> None:
         raise _error(study, "data_root", config["data_root"], "an existing folder")
     _check_languages(study)
     for name, mixture in config["mixtures"].items():
-        _add_mixture(study, name, mixture)
+        tasks = _mixture_tasks(study, name, mixture)
+        if name in _asked_intermediates(study):
+            _add_mixture(study, name, mixture, tasks)
     for index, block in enumerate(config["grid"]):
         _add_block(study, f"grid[{index}]", block)
     if not study.cells:
@@ -53,7 +59,8 @@ def check(study: Study) -> None:
         _check_source_languages(study, task)
         if not study.languages(task):
             own = ", ".join(study.catalog.task_languages(task)) + f" ({task})"
-            raise _error(study, "languages", study.config["languages"], own)
+            key, asked = _asked_languages(study, task)
+            raise _error(study, key, asked, own)
 
 
 def unique(items) -> list:
@@ -72,6 +79,11 @@ def _error(study: Study, key: str, value, allowed) -> UserError:
     )
 
 
+def _asked_intermediates(study: Study) -> list[str]:
+    """What the grid names as intermediates, whether or not it can be computed."""
+    return unique(name for block in study.config["grid"] for name in block["intermediates"])
+
+
 def _known(study: Study, key: str, names: list[str], allowed) -> None:
     for name in names:
         if name not in allowed:
@@ -88,10 +100,16 @@ def _check_languages(study: Study) -> None:
             _known(study, f"target_languages.{target}", codes, catalog.task_languages(target))
 
 
+def _asked_languages(study: Study, task: str) -> tuple[str, str | list[str]]:
+    """The config's key that says which languages a task has, and its value."""
+    own = study.config["target_languages"]
+    return (f"target_languages.{task}", own[task]) if task in own else ("languages", study.config["languages"])
+
+
 def _check_training(study: Study) -> None:
-    """Every task that is trained or retrieves has the preset, and overrides name such a task."""
+    """Every task that is trained or retrieves has the preset, overrides name such a task, and mixtures can be one."""
     training, trained = study.config["training"], study.trained_tasks()
-    known = [*trained, *(target for target in study.targets if target in RETRIEVAL)]
+    known = [*trained, *study.retrieval_targets]
     for task in training["overrides"]:
         if task not in known:
             via = study.catalog.tasks[task].identity["training_task"] if task in study.catalog.tasks else None
@@ -99,70 +117,126 @@ def _check_training(study: Study) -> None:
             raise _error(study, "training.overrides", task, ", ".join(known) + hint)
     before = {task for name in study.intermediates for task in study.intermediate_tasks(name)}
     after = {*study.training_tasks(study.targets), *known[len(trained) :]}
+    hyper = {}
     for task in known:
+        if training["preset"] not in presets.choices(study.catalog.tasks[task]):
+            names = presets.choices(study.catalog.tasks[task])
+            raise _error(study, f"training.preset (of {task})", training["preset"], names)
         for stage, used in (("intermediate", before), ("target", after)):
             for model in study.models if task in used else ():
                 overrides = training["overrides"].get(task, {})
                 try:
-                    study.catalog.preset(task, training["preset"], overrides, stage=stage, model=model)
-                except UserError as error:
-                    raise UserError(f"{study.file}: training.preset: {error}") from None
+                    hyper[model, task, stage] = study.catalog.preset(task, training["preset"], overrides, stage, model)
+                except UserError as error:  # it begins with training.overrides.<task> or the catalog's file
+                    step = f"Next: set what is allowed under training.overrides.{task}, then `snakemake -n`."
+                    raise UserError(f"{study.file}: {error} {step}") from None
+    for name, new in study.renamed.items():
+        for model in unique(model for model, intermediate, _ in study.cells if intermediate == new):
+            tasks = study.mixtures[new].tasks
+            _check_agreement(study, name, {task: hyper[model, task, "intermediate"] for task in tasks})
+
+
+def _check_agreement(study: Study, name: str, hyper: dict[str, dict]) -> None:
+    """A mixture is one training: its tasks (-> hyper-parameters) have equal values of what cannot differ by batch."""
+    scored = {task: values for task, values in hyper.items() if "dev" in study.train_splits(task)}
+    looks = {task: values for task, values in scored.items() if values["selection"] == "english_dev_best"}
+    for key, by_task in (("dropout", hyper), ("selection", scored), ("eval_every", looks), ("patience", looks)):
+        if len({values.get(key) for values in by_task.values()}) > 1:
+            found = ", ".join(f"{task} {values.get(key)}" for task, values in by_task.items())
+            raise UserError(
+                f"{study.file}: mixtures.{name}: its tasks disagree on {key}: {found}. Allowed: one value, for a "
+                f"mixture is one training. Next: give them the same {key} under training.overrides.<task>."
+            )
 
 
 def _check_source_languages(study: Study, target: str) -> None:
-    """The chosen source has each language asked for: a lexicon for generated data, a part for the others."""
+    """The chosen source has each language asked for: a lexicon for generated data, a file for local data, a part for
+    the others."""
     source, parts = study.source(target)
     lexicons = {path.stem for path in (study.catalog.root / "catalog" / "lexicons").glob("*.yaml")}
+
+    def has(code: str) -> bool:
+        if source == "embedded":
+            return code in lexicons
+        mine = [part for part in parts if code in part.get("languages", [code])]
+        return any(_has_file(study, part, target, code) for part in mine) if source == "local" else bool(mine)
+
+    names = sorted(name for name in study.catalog.task_languages(target) if has(name))
     for code in study.languages(target):
-        listed = [part["languages"] for part in parts if part.get("languages")]
-        known = lexicons if source == "embedded" else {name for names in listed for name in names}
-        if (source == "embedded" or listed) and code not in known:
-            names = sorted(known & set(study.catalog.task_languages(target)))
-            key = "target_languages" if target in study.config["target_languages"] else "languages"
+        if code not in names and (names or source != "local"):  # no local file at all: `xstilts check` lists them
+            key, _ = _asked_languages(study, target)
             raise _error(study, f"{key} (source {source} of {target})", code, names)
 
 
-def _add_mixture(study: Study, name: str, mixture: dict) -> None:
-    catalog = study.catalog
+def _has_file(study: Study, part: dict, task: str, code: str) -> bool:
+    """Whether the data folder has a language of a local part: its test file, or training text of a variant."""
+    name = part["splits"].get("test" if task in study.targets else "train")
+    name = name["from"] if isinstance(name, dict) else name
+    folder = Path(study.config["data_root"], part["folder"], (part.get("codes") or {}).get(code, code))
+    return any((folder / f"{name}{side}.jsonl").is_file() for side in ("", "_source"))
+
+
+def _mixture_tasks(study: Study, name: str, mixture: dict) -> list[str]:
+    """The tasks that a mixture asks for; an error where its settings mean nothing."""
+    catalog, at = study.catalog, f"mixtures.{name}"
     if name == NONE or name in catalog.tasks:
-        raise _error(study, f"mixtures.{name}", name, "any name that is neither `none` nor a task of the catalog")
-    need = {"capped": "cap", "temperature": "temperature"}.get(mixture["sampling"])
-    if need and mixture.get(need) is None:
-        raise _error(study, f"mixtures.{name}.{need}", None, f"a number: sampling {mixture['sampling']} needs it")
+        raise _error(study, at, name, "any name that is neither `none` nor a task of the catalog")
+    keys = SAMPLING_KEYS.get(mixture["sampling"], {})
+    for key in ("cap", "temperature"):
+        if keys.get(key) and mixture[key] is None:
+            raise _error(study, f"{at}.{key}", None, f"a number: sampling {mixture['sampling']} needs it")
+        if key not in keys and mixture[key] is not None:
+            users = " and ".join(method for method, used in SAMPLING_KEYS.items() if key in used)
+            raise _error(study, f"{at}.{key}", mixture[key], f"null: only sampling {users} can have it")
     asked = [ALL] if mixture["tasks"] == ALL else mixture["tasks"]
-    _known(study, f"mixtures.{name}.tasks", asked, [ALL, *catalog.intermediates, *catalog.variants])
+    _known(study, f"{at}.tasks", asked, [ALL, *catalog.intermediates, *catalog.variants])
     tasks = unique(task for item in asked for task in (catalog.intermediates if item == ALL else [item]))
+    shares = mixture["shares"]
+    _known(study, f"{at}.shares", list(shares), tasks)
+    # 0.7 + 0.2 + 0.1 is not quite 1
+    if round(1 - math.fsum(shares.values()), 9) < LEAST_REST:
+        allowed = f"shares that add up to at most {1 - LEAST_REST}: the other tasks have the rest"
+        raise _error(study, f"{at}.shares", shares, allowed)
+    _shares(study, name, shares, tasks, [])
+    return tasks
+
+
+def _shares(study: Study, name: str, shares: dict, tasks: list[str], missing: list[str]) -> dict:
+    """The fixed shares of the tasks that are there to be trained; one of these has none."""
+    kept = {task: share for task, share in shares.items() if task not in missing}
+    if kept and len(kept) == len(tasks) - len(missing):
+        allowed = "at least one task of the mixture without a share, which has the rest"
+        lost = f" (no source of {', '.join(missing)} can be used here: see `sources`)" if missing else ""
+        raise _error(study, f"mixtures.{name}.shares", shares, allowed + lost)
+    return kept
+
+
+def _add_mixture(study: Study, name: str, mixture: dict, tasks: list[str]) -> None:
+    """Add a mixture of the tasks that can be used, by a name that says which could not; without any, none is added."""
     missing = [task for task in tasks if not _available(study, task)]
-    kept = tuple(task for task in tasks if task not in missing)
+    if missing == tasks:
+        study.notices.append(f"mixture {name} is left out: none of its tasks can be used.")
+        return
     new = "-no-".join([name, *missing])
+    if new != name and new in {*study.config["mixtures"], *study.mixtures, *study.catalog.tasks}:
+        raise UserError(
+            f"{study.file}: mixtures.{name}: without {', '.join(missing)}, of which no source can be used here, it is "
+            f"named {new}, and that name is taken. Next: give one of the two another name."
+        )
     if missing:
         study.notices.append(f"mixture {name} is trained without {', '.join(missing)} and named {new}.")
-    sampling = {key: mixture[key] for key in ("sampling", "cap", "temperature") if mixture.get(key) is not None}
-    sampling = {"method" if key == "sampling" else key: value for key, value in sampling.items()}
-    shares = _shares(study, f"mixtures.{name}.shares", mixture["shares"], tasks, kept)
-    _note_unknown(study, name, mixture)
-    study.renamed[name] = new
-    study.mixtures[new] = Mixture(kept, {**sampling, **({"shares": shares} if shares else {})}, mixture["steps"])
-
-
-def _shares(study: Study, key: str, shares: dict, tasks: list[str], kept: tuple[str, ...]) -> dict:
-    """The fixed shares of the tasks that are there to be trained."""
-    _known(study, key, list(shares), tasks)
-    if sum(shares.values()) >= 1:
-        raise _error(study, key, shares, "shares that add up to less than 1: the other tasks have the rest")
-    shares = {task: share for task, share in shares.items() if task in kept}
-    if shares and len(shares) == len(kept):
-        raise _error(study, key, shares, "at least one task of the mixture without a share, which has the rest")
-    return shares
-
-
-def _note_unknown(study: Study, name: str, mixture: dict) -> None:
-    """Say of numbers that the paper must have had and nobody could find that they are this study's own."""
-    own = [f"{key} {mixture[key]}" for key in ("cap", "temperature") if mixture.get(key) is not None]
-    own += [f"share of {task} {share}" for task, share in mixture["shares"].items()]
+    sampling = {"method": mixture["sampling"]}
+    sampling |= {key: mixture[key] for key in ("cap", "temperature") if mixture[key] is not None}
+    shares = _shares(study, name, mixture["shares"], tasks, missing)
+    # numbers that the paper must have had and nobody could find
+    own = [f"{key} {value}" for key, value in sampling.items() if key != "method"]
+    own += [f"share of {task} {share}" for task, share in shares.items()]
     if own:
         about = "this study's choice; the paper's K, T and mixing rates are not confirmed."
-        study.notices.append(f"mixture {name}: {', '.join(own)}: {about}")
+        study.notices.append(f"mixture {new}: {', '.join(own)}: {about}")
+    study.renamed[name] = new
+    kept = tuple(task for task in tasks if task not in missing)
+    study.mixtures[new] = Mixture(kept, {**sampling, **({"shares": shares} if shares else {})}, mixture["steps"])
 
 
 def _available(study: Study, task: str) -> bool:
@@ -179,12 +253,15 @@ def _add_block(study: Study, key: str, block: dict) -> None:
     catalog, asked = study.catalog, block["intermediates"]
     _known(study, f"{key}.models", block["models"], catalog.models)
     single = [*catalog.intermediates, *catalog.variants]
-    _known(study, f"{key}.intermediates", asked, [NONE, *single, *study.renamed])
+    _known(study, f"{key}.intermediates", asked, [NONE, *single, *study.config["mixtures"]])
     targets = list(catalog.targets) if block["targets"] == "all" else block["targets"]
     _known(study, f"{key}.targets", targets, catalog.targets)
-    for intermediate in (study.renamed.get(name, name) for name in asked):
-        if intermediate in single and not _available(study, intermediate):
+    for name in asked:
+        if name in single and not _available(study, name):
             continue
+        if name in study.config["mixtures"] and name not in study.renamed:
+            continue  # left out, and said
+        intermediate = study.renamed.get(name, name)
         for model in block["models"]:
             for seed in block["seeds"]:
                 cell = study.cells.setdefault((model, intermediate, seed), [])
@@ -195,7 +272,8 @@ def _add_attacks(study: Study, key: str, block: dict) -> None:
     _known(study, f"{key}.attacks", block["attacks"], study.catalog.attacks)
     _known(study, f"{key}.models", block.get("models") or [], study.models)
     asked = [study.renamed.get(name, name) for name in block.get("intermediates") or []]
-    _known(study, f"{key}.intermediates", asked, study.intermediates)
+    # those that the grid names and that are left out have been said: no cell, no attack
+    _known(study, f"{key}.intermediates", asked, unique([*study.intermediates, *_asked_intermediates(study)]))
     _known(study, f"{key}.targets", block.get("targets") or [], study.targets)
     _known(study, f"{key}.seeds", block.get("seeds") or [], study.seeds)
     for attack in block["attacks"]:

@@ -8,18 +8,12 @@ from xstilts import paths
 from xstilts.study import Study
 
 
-def test_splits(target: str) -> tuple[str, ...]:
-    """Splits of a test preparation: BUCC's threshold is chosen on dev pools, which no training reads."""
-    return ("dev", "test") if target == "bucc2018" else ("test",)
-
-
 class Outputs:
     """Files of every job of one study. Templates keep their wildcards as far as a rule needs them."""
 
     def __init__(self, study: Study):
         self.study = study
         self.config = study.config
-        self.tasks = study.catalog.tasks
 
     def local_files(self, spec: dict) -> list[str]:
         """Files of the user's data folder that a prepare job reads (inputs that Snakemake checks and hashes)."""
@@ -50,11 +44,15 @@ class Outputs:
             for language in languages
         }
 
+    def test_splits(self, target: str) -> tuple[str, ...]:
+        """Splits of a test preparation: mining's threshold is chosen on dev pools, which no training reads."""
+        return ("dev", "test") if self.study.mines(target) else ("test",)
+
     def prepared_test(self, target: str) -> dict[str, str]:
         """Named outputs of a test preparation: examples and gold of every language."""
-        kind, files = self.tasks[target].identity["kind"], {}
+        kind, files = self.study.kind(target), {}
         for language in self.study.languages(target):
-            for split in test_splits(target):
+            for split in self.test_splits(target):
                 files[f"{split}_{language}"] = paths.examples(target, language, split)
             files[f"gold_{language}"] = paths.gold(target, kind, language)
         return files
@@ -62,7 +60,7 @@ class Outputs:
     def predictions(self, targets: list[str]) -> dict[str, str]:
         """Named outputs of an evaluation: one prediction file a target and language."""
         return {
-            f"{target}_{language}": paths.predictions(target, self.tasks[target].identity["kind"], language)
+            f"{target}_{language}": paths.predictions(target, self.study.kind(target), language)
             for target in targets
             for language in self.study.languages(target)
         }

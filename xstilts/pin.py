@@ -15,6 +15,8 @@ import yaml
 from xstilts.catalog import Catalog, Entry, read_yaml
 from xstilts.errors import UserError
 from xstilts.files import write_text
+from xstilts.presets import choices
+from xstilts.text_table import table
 
 LOCK_HEADER = """\
 # Hub revisions in use: id -> {revision, kind: model|dataset, pinned_on, files: {path: sha256 or null}}.
@@ -142,13 +144,13 @@ def list_catalog(catalog: Catalog) -> str:
         for task, sources in [(catalog.tasks[name].identity, ", ".join(catalog.tasks[name].sources))]
     ]
     intermediates = [
-        [name, task.identity["kind"], ", ".join(task.sources), ", ".join(_presets(task))]
+        [name, task.identity["kind"], ", ".join(task.sources), ", ".join(choices(task))]
         for name, task in ((name, catalog.tasks[name]) for name in catalog.intermediates)
     ]
     variants = [
         [name, task.identity["kind"], str(len(task.identity["languages"])), ", ".join(task.sources), presets]
         for name, task in ((name, catalog.tasks[name]) for name in catalog.variants)
-        for presets in [", ".join(_presets(task))]
+        for presets in [", ".join(choices(task))]
     ]
     models = [
         [
@@ -187,18 +189,5 @@ def _pinned(catalog: Catalog, model: Entry) -> str:
     return "by sha256" if source["type"] == "wheel" else "-"
 
 
-def _presets(task: Entry) -> list[str]:
-    return [name for name in task.presets if not name.endswith("-intermediate")]
-
-
 def _scripts(scripts) -> str:
     return scripts if isinstance(scripts, str) else ", ".join(scripts)
-
-
-def table(title: str, head: list[str], rows: list[list[str]], count: bool = True) -> str:
-    """Rows of text in aligned columns under a title (with the number of rows) and a head."""
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
-    ]
-    return "\n".join([f"{title} ({len(rows)})" if count else title, lines[0], "-" * len(lines[0]), *lines[1:]])

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from xstilts import presets
 from xstilts.catalog import Catalog
 from xstilts.errors import UserError
-from xstilts.pin import table
 from xstilts.schema import allowed
+from xstilts.text_table import table
 
 ABSENT = "–"  # a preset without this key
 WIDTH = 110  # columns that sources are wrapped to

@@ -40,6 +40,11 @@ def keys(identity: dict, root: Path) -> list[str]:
     return [key for key in schema(identity, root)["properties"] if key not in ABOUT]
 
 
+def choices(entry) -> list[str]:
+    """Presets of a task that a study may name; `<name>-intermediate` is taken by itself (see `resolve`)."""
+    return [name for name in entry.presets if not name.endswith("-intermediate")]
+
+
 def checked(entry, models: Mapping, root: Path) -> dict[str, dict]:
     """The presets of a task's entry with defaults filled in; UserError where one does not fit the task's kind.
 

@@ -9,6 +9,7 @@ import copy
 import difflib
 import functools
 import json
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,6 +20,16 @@ import yaml
 from xstilts.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
+# JSON Schema takes 2.0 as an integer and lets .nan and .inf pass every bound; no setting here means any of them
+_types = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+    {
+        "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+        "number": lambda _, value: (
+            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        ),
+    }
+)
+Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=_types)
 
 
 def read_yaml(path: Path) -> dict:
@@ -54,8 +65,8 @@ def read_schema(name: str, root: Path) -> dict:
 
 
 @functools.cache
-def _validator(name: str, root: Path) -> jsonschema.Draft202012Validator:
-    return jsonschema.Draft202012Validator(read_schema(name, root))
+def _validator(name: str, root: Path) -> Validator:
+    return Validator(read_schema(name, root))
 
 
 def filled(value, schema, root: dict):
@@ -78,7 +89,7 @@ def filled(value, schema, root: dict):
 
 def check_part(value: dict, schema: dict, at: str) -> dict:
     """`value` with the defaults of a JSON schema filled in; a UserError names the key path below `at`, but no file."""
-    for error in jsonschema.Draft202012Validator(schema).iter_errors(value):
+    for error in Validator(schema).iter_errors(value):
         raise UserError(explain(error, at))
     return filled(value, schema, schema)
 
@@ -101,6 +112,11 @@ def explain(error: jsonschema.ValidationError, at: str = "") -> str:
     described = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
     if error.validator == "type" and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", str(error.instance)):
         described += f" (YAML reads {error.instance} as text: write {str(error.instance).lower().replace('e', '.0e')})"
+    if error.validator == "type" and isinstance(error.instance, float):
+        if error.instance.is_integer():
+            described += f" (a whole number: write {int(error.instance)})"
+        elif not math.isfinite(error.instance):
+            described += " (a finite number)"
     return f"{at}{error.message}. Expected: {described}"
 
 

@@ -7,16 +7,19 @@ what its identity does not name. Nothing here that cannot change a result: no pa
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from pathlib import Path
 
 from xstilts import catalog as catalogs
 from xstilts import summaries
 from xstilts.identity import canonical, source_digest, stage_code
-from xstilts.outputs import test_splits
-from xstilts.study import NONE, RETRIEVAL, Study
+from xstilts.outputs import Outputs
+from xstilts.study import NONE, Study
 
 # hyper-parameters that an evaluation needs; the others shape training only
 INFERENCE_KEYS = ("max_length", "doc_stride", "max_query_length", "max_answer_length", "n_best", "labelled_piece")
+# keys of a source's part that change no result: `replaces` chose the part
+DOCUMENTS = ("status", "source", "notes", "replaces")
 
 
 @functools.cache
@@ -37,17 +40,15 @@ class Specs:
     def prepare_train(self, task: str) -> dict:
         """Training examples of one task in its languages, and English development examples."""
         languages = self.study.train_splits(task)
-        spec = self._prepare(task, languages["train"], {split: self.config["data"][split] for split in languages})
+        spec = self._prepare(task, languages["train"], languages)
         others = {split: codes for split, codes in languages.items() if codes != spec["languages"]}
         return {**spec, "split_languages": others} if others else spec
 
     def prepare_test(self, target: str) -> dict:
-        """Test examples (and BUCC's dev pools, which set its threshold) in all the study's languages."""
-        return self._prepare(
-            target, self.study.languages(target), {key: self.config["data"][key] for key in test_splits(target)}
-        )
+        """Test examples (and mining's dev pools, which set its threshold) in all the study's languages."""
+        return self._prepare(target, self.study.languages(target), Outputs(self.study).test_splits(target))
 
-    def _prepare(self, task: str, languages: list[str], splits: dict) -> dict:
+    def _prepare(self, task: str, languages: list[str], splits: Iterable[str]) -> dict:
         entry = self.tasks[task].identity
         source, parts = self.study.source(task)
         embedded = source == "embedded"
@@ -61,7 +62,7 @@ class Specs:
             "labels": entry.get("labels") or [],
             "options": entry["options"],
             "languages": languages,
-            "splits": splits,
+            "splits": {split: self.study.cap(task, split) for split in splits},
             "source": source,
             "parts": [self.pinned(part) for part in parts],
             "seed": self.config["data"]["seed"],
@@ -80,7 +81,7 @@ class Specs:
 
     def pinned(self, part: dict) -> dict:
         """A source part with its pinned revision in place of what only documents it."""
-        part = {key: value for key, value in part.items() if key not in ("status", "source", "notes")}
+        part = {key: value for key, value in part.items() if key not in DOCUMENTS}
         revision = self.study.catalog.revisions.get(part.get("id", ""), {}).get("revision")
         return {**part, "revision": revision} if "id" in part else part
 
@@ -175,8 +176,7 @@ class Specs:
                     "options": self.tasks[target].identity["options"],
                     "hyper": self.hyper(target, model=model),
                 }
-                for target in self.study.targets
-                if target in RETRIEVAL
+                for target in self.study.retrieval_targets
             },
         }
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from xstilts import catalog as catalogs
 from xstilts import grid
 from xstilts.errors import UserError
-from xstilts.grid import NONE, RETRIEVAL, Mixture, unique
+from xstilts.grid import NONE, Mixture, unique
 from xstilts.identity import ROOT
 
-__all__ = ["NONE", "RETRIEVAL", "Mixture", "Study", "load"]
+__all__ = ["NONE", "Mixture", "Study", "load"]
 ENGLISH = "en"
 
 
@@ -53,12 +53,20 @@ class Study:
         return [name for name in self.catalog.targets if name in used]
 
     @property
+    def retrieval_targets(self) -> list[str]:
+        """Targets that the encoder itself is evaluated on, without target training."""
+        return [target for target in self.targets if self.kind(target) == "retrieval"]
+
+    @property
     def attacks(self) -> list[str]:
         return unique(attack for attack, _, _, _ in self.attack_cells)
 
     @property
     def demonstration(self) -> bool:
-        """True where data is generated or cut short, or training lasts a demo's few steps: then nothing is evidence."""
+        """True where data is generated or cut short, or training lasts a demo's few steps: then nothing is evidence.
+
+        Text to be unmasked is without end, so that an amount of it (`data.text`) cuts nothing short.
+        """
         capped = any(self.config["data"][split] is not None for split in ("train", "dev", "test"))
         return capped or "embedded" in self.config["sources"] or self.config["training"]["preset"] == "demo"
 
@@ -75,11 +83,22 @@ class Study:
     def train_splits(self, task: str) -> dict[str, list[str]]:
         """Split -> languages of a training preparation. Dev is English; text that is only to be unmasked has none."""
         languages = self.train_languages(task)
-        scored = ENGLISH in languages and not (task in self.catalog.tasks and self._kind(task) == "mlm")
+        scored = ENGLISH in languages and not (task in self.catalog.tasks and self.kind(task) == "mlm")
         return {"train": languages, **({"dev": [ENGLISH]} if scored else {})}
 
-    def _kind(self, task: str) -> str:
+    def kind(self, task: str) -> str:
+        """The task's kind: pair, tagging, span_qa, choice, retrieval or mlm."""
         return self.catalog.tasks[task].identity["kind"]
+
+    def mines(self, task: str) -> bool:
+        """Whether a task is to find pairs in pools (BUCC): it has dev pools, which no training reads."""
+        return self.catalog.tasks[task].identity["options"].get("mining") == "margin"
+
+    def cap(self, task: str, split: str) -> int | None:
+        """Most examples of a split (None: all); text to be unmasked has a cap of its own, where the study gives it."""
+        data = self.config["data"]
+        own = split == "train" and self.kind(task) == "mlm" and data["text"] is not None
+        return data["text" if own else split]
 
     def training_tasks(self, targets: list[str]) -> list[str]:
         """The distinct target trainings that serve `targets` (XQuAD and MLQA share SQuAD's)."""
@@ -102,7 +121,8 @@ class Study:
         """(name, parts) of the first source in the study's order that the task has and that can be used here."""
         usable = [name for name in self.config["sources"] if self._usable(name, task)]
         try:
-            return self.catalog.task_source(task, usable)
+            name, parts = self.catalog.task_source(task, usable)
+            return name, self._local_parts(task) if name == "local" else parts
         except UserError as error:
             raise UserError(
                 f"{self.file}: sources: {self.config['sources']} (data_root: {self.config['data_root']}): {error}"
@@ -111,10 +131,32 @@ class Study:
     def _usable(self, source: str, task: str) -> bool:
         """Whether a source can be used for a task: `local` needs the task's folders, `licensed` a path."""
         if source == "local":
-            root = self.config["data_root"]
-            parts = self.catalog.tasks[task].sources.get("local", [])
-            return bool(root) and all(Path(root, part["folder"]).is_dir() for part in parts)
+            return all(self._there(part) for part in self._local_parts(task))
         return source != "licensed" or any(self.config["licensed"].values())
+
+    def _local_parts(self, task: str) -> list[dict]:
+        """The task's local parts; one that `replaces` another takes its place where its own folder is there."""
+        parts = self.catalog.tasks[task].sources.get("local", [])
+        parts = [part for part in parts if "replaces" not in part or self._there(part)]
+        replaced = {part.get("replaces") for part in parts}
+        return [part for part in parts if part["folder"] not in replaced]
+
+    def _there(self, part: dict) -> bool:
+        root = self.config["data_root"]
+        return bool(root) and Path(root, part["folder"]).is_dir()
+
+    def refused(self) -> list[str]:
+        """What the study can plan and must not run: mining where the source has the gold pairs and no distractors."""
+        found = []
+        for task in self.targets:
+            if self.mines(task) and self.source(task)[0] == "hub":
+                folders = [part["folder"] for part in self.catalog.tasks[task].sources.get("local", [])]
+                pools = f"put its pools into <data_root>/{folders[-1]}/ (docs/data.md), or " if folders else ""
+                found.append(
+                    f"{task}: the hub has its gold pairs alone, with which F1 is far too high. Next: {pools}leave it "
+                    "out of `targets`"
+                )
+        return found
 
     def unpinned(self) -> list[str]:
         """Hub ids (data sets and models) that the study needs and catalog/revisions.lock does not pin."""

@@ -32,13 +32,14 @@ def check_data(specs) -> dict:
         found = {task: specs.hyper(*stage, model) for task, stage in stages.items()}
         return {task: {key: one[key] for key in LENGTH_KEYS if key in one} for task, one in found.items()}
 
+    codes = sorted({language for part in data for language, _ in part["files"]})
     return {
         "stage": "check_data",
         "code": stage_code("check_data"),
         "data": data,
         "models": {name: sha256(canonical(specs.fetch_model(name)))[:16] for name in study.models},
         "lengths": {model: limits(model) for model in study.models},
-        "unspaced": sorted(code for code, about in study.catalog.languages.items() if not about["spaces"]),
+        "unspaced": [code for code in codes if not study.catalog.languages[code]["spaces"]],
     }
 
 
@@ -95,6 +96,11 @@ def analyse(specs) -> dict:
             **specs.config["training"],
             "mixtures": {name: list(mix.tasks) for name, mix in study.mixtures.items()},
             "sampling": {name: mix.sampling for name, mix in study.mixtures.items()},
+        },
+        "train_languages": {task: study.train_languages(task) for task in study.trained_tasks()},
+        "retrieval": {
+            model: {target: specs.hyper(target, model=model) for target in study.retrieval_targets}
+            for model in study.models
         },
         "notices": study.notices,
         "bootstrap": specs.config["bootstrap"],

@@ -8,61 +8,16 @@ of the experiment are read off the catalog and the study; in a demonstration the
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
 from xstilts.analysis import bootstrap
 from xstilts.analysis.comparisons import NONE
-from xstilts.analysis.estimates import Estimates
+from xstilts.analysis.context import MODEL, NINE, Context
 
-MODEL = "xlm-r-large"  # the paper's only encoder
-NINE = ("anli", "mnli", "qqp", "squad_v2", "squad", "hellaswag", "ccg", "cosmosqa", "commonsenseqa")
 RETRIEVAL = ("bucc2018", "tatoeba")
 ENGLISH_FORM = {"mlm": set(), "mnli_translated": {"mnli"}}  # what the English training has in its place
 TOLERANCE = 1.5  # points by which two printings of the paper's results differ (catalog/published.csv)
-
-
-@dataclass
-class Context:
-    """What the claims are checked against: the analyse spec, the scores, the choice on English dev, the catalog."""
-
-    spec: dict
-    estimates: Estimates
-    choice: dict[tuple[str, str], str]
-    tasks: dict[str, dict]  # catalog: task -> identity
-
-    @property
-    def model(self) -> str:
-        """The model that measurable claims are read off: XLM-R large, else the study's largest."""
-        models = self.spec["models"]
-        return MODEL if MODEL in models else max(models, key=lambda name: models[name]["non_embedding_parameters"])
-
-    def whole(self) -> bool:
-        """Whether every target of the study has all the languages that XTREME gives it."""
-        targets = self.spec["targets"].items()
-        return all(set(one["languages"]) == set(self.spec["official_languages"][name]) for name, one in targets)
-
-    def gain(self, intermediate: str, targets) -> np.ndarray | None:
-        """Mean gain over targets (each the mean over the study's languages); None where any is missing."""
-        gains = [self.estimates.gain(self.model, intermediate, target, "mean")[0] for target in targets]
-        return None if not gains or any(gain is None for gain in gains) else np.mean(gains, axis=0)
-
-    def singles(self) -> list[str]:
-        """Single intermediate tasks (English) that the study trained this model on."""
-        return [name for name in self.trained() if name in self.tasks and self._english(name)]
-
-    def mixtures(self) -> list[str]:
-        """Mixtures of English tasks that the study trained this model on."""
-        return [name for name in self.trained() if name not in self.tasks and self._english(name)]
-
-    def _english(self, intermediate: str) -> bool:
-        return all("intermediate" in self.tasks[task]["roles"] for task in self.spec["intermediates"][intermediate])
-
-    def trained(self) -> list[str]:
-        """Every intermediate that the study trained this model on."""
-        names = dict.fromkeys(cell["intermediate"] for cell in self.spec["cells"] if cell["model"] == self.model)
-        return [name for name in names if name != NONE]
 
 
 def rows(entries: list[dict], context: Context) -> list[dict]:
@@ -195,7 +150,7 @@ def _best_of(context: Context, entry: dict):
     if any(gain is None for gain in gains):
         return None, "", f"needs every target of {context.model}"
     vector = np.mean(gains, axis=0)
-    why = f"intermediate per target chosen on English dev, {len(targets)} targets of {context.model}"
+    why = f"English intermediate per target chosen on English dev, {len(targets)} targets of {context.model}"
     if set(targets) & set(RETRIEVAL):
         return vector, "undecided", why + "; retrieval has no English dev score, so `none` stands there"
     return vector, _size_verdict(vector, _published(entry)), why
@@ -206,20 +161,42 @@ def _alternatives(context: Context, entry: dict):
     names = {frozenset(context.spec["intermediates"][name]): name for name in reversed(context.trained())}
     gains = {tasks: context.gain(name, context.spec["targets"]) for tasks, name in names.items()}
     differences: dict[str, list[np.ndarray]] = {}
-    for variant, english in ENGLISH_FORM.items():
-        pairs = [(gains.get(tasks - {variant} | english), gain) for tasks, gain in gains.items() if variant in tasks]
-        differences[variant] = [plain - mixed for plain, mixed in pairs if plain is not None and mixed is not None]
+    lacking, steps = [], []
+    for variant, plain in ENGLISH_FORM.items():
+        differences[variant] = []
+        for tasks in [tasks for tasks in names if variant in tasks]:
+            other = tasks - {variant} | plain
+            if gains.get(other) is not None and gains[tasks] is not None:
+                differences[variant].append(gains[other] - gains[tasks])
+                steps += _steps(context, names[other], names[tasks])
+            else:
+                what = "the same in English was not trained" if other not in names else "scores are missing"
+                lacking.append(f"{names[tasks]}: {what}")
+        if not any(variant in tasks for tasks in names):
+            lacking.append(f"{variant} not run")
     found = [vector for vectors in differences.values() for vector in vectors]
     if not found:
-        return None, "", "needs an intermediate with mlm or mnli_translated, and the same without"
+        wanted = "needs an intermediate with mlm or mnli_translated, and the same without"
+        return None, "", "; ".join([wanted, *lacking])
     vector = np.mean(found, axis=0)
-    why = "English training minus its variant: " + ", ".join(
-        f"{variant} {np.mean(vectors, axis=0)[0]:+.1f} ({len(vectors)} pairs)" if vectors else f"{variant} not run"
+    parts = [
+        f"{variant} {np.mean(vectors, axis=0)[0]:+.1f} ({len(vectors)} {'pair' if len(vectors) == 1 else 'pairs'})"
         for variant, vectors in differences.items()
-    )
+        if vectors
+    ]
+    why = "; ".join([f"English training minus its variant: {', '.join(parts)}", *lacking, *steps])
     if any(vectors and all(_sign_verdict(one) == "fails" for one in vectors) for vectors in differences.values()):
         return vector, "fails", why  # one variant is better in every pair
     return vector, _sign_verdict(vector) if all(differences.values()) else "undecided", why
+
+
+def _steps(context: Context, plain: str, variant: str) -> list[str]:
+    """Says so where the two trainings had different numbers of steps, which is a difference of its own."""
+    counts = [context.steps(name) for name in (plain, variant)]
+    if counts[0] == counts[1] or not all(counts):
+        return []
+    shown = [f"{name} {' or '.join(map(str, one))}" for name, one in zip((plain, variant), counts, strict=True)]
+    return [f"numbers of steps differ: {', '.join(shown)}"]
 
 
 MEASURED: dict[int, Callable] = {

@@ -11,11 +11,12 @@ NONE = "none"
 MEANS = ("mean", "mean_non_en")
 
 
-def chosen(spec: dict, records: dict) -> dict[tuple[str, str], str]:
+def chosen(spec: dict, records: dict, among: list[str] | None = None) -> dict[tuple[str, str], str]:
     """(model, target) -> the intermediate with the best English dev score, averaged over seeds.
 
     Ties go to the earlier one in the study. A run marked `failed` does not count. Retrieval has no target training
-    and so no English dev score: `none` stands there, for choosing by the test would flatter the result.
+    and so no English dev score: `none` stands there, for choosing by the test would flatter the result. `among`: the
+    intermediates to choose from; all by default.
     """
     result = {}
     for cell in spec["cells"]:
@@ -24,7 +25,7 @@ def chosen(spec: dict, records: dict) -> dict[tuple[str, str], str]:
     for model, target in result:
         task = spec["targets"][target].get("training_task")
         scores: dict[str, list[float]] = {}
-        for cell in spec["cells"]:
+        for cell in [cell for cell in spec["cells"] if among is None or cell["intermediate"] in among]:
             record = records.get((cell["model"], cell["intermediate"], cell["seed"], task))
             if cell["model"] == model and target in cell["targets"] and record and not record.get("failed"):
                 dev = record.get("dev", {}).get(task)

@@ -5,7 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from xstilts import catalog as catalogs
-from xstilts.analysis import baselines, claims, comparisons, cost, layers, load, robustness, scaling, scores, tables
+from xstilts.analysis import (
+    baselines,
+    claims,
+    comparisons,
+    context,
+    cost,
+    layers,
+    load,
+    robustness,
+    scaling,
+    scores,
+    tables,
+)
 from xstilts.analysis.estimates import Estimates
 
 
@@ -25,7 +37,8 @@ def analyse(spec: dict, results: Path, catalog: catalogs.Catalog | None = None) 
     outcomes = robustness.Outcomes(spec, attacked)
     catalog = catalog or catalogs.load()
     tasks = spec.get("catalog") or {name: task.identity for name, task in catalog.tasks.items()}
-    context = claims.Context(spec, estimates, choice, tasks)
+    english = comparisons.chosen(spec, records, context.english(spec, tasks))
+    checked = context.Context(spec, estimates, english, tasks, load.intermediate_records(spec, results))
     rows = {
         "scores": scores.rows(spec, cells, records),
         "baselines": baselines.rows(shallow, spec),
@@ -33,7 +46,7 @@ def analyse(spec: dict, results: Path, catalog: catalogs.Catalog | None = None) 
         "robustness": robustness.rows(spec, attacked, outcomes),
         "comparisons": comparisons.rows(spec, estimates, choice, baselines.named(shallow, spec)),
         "scaling": scaling.rows(spec, estimates, outcomes),
-        "claims": claims.rows(catalog.claims, context),
+        "claims": claims.rows(catalog.claims, checked),
         "cost": cost.rows(spec, results),
     }
     for name, table in rows.items():

@@ -14,8 +14,32 @@ def check_example(kind: str, example: dict, labels: Sequence[str], options: dict
     `labels`: the task's label names; empty: any. `counts` gains `illegal IOB2` (tags kept: PAN-X's raw data has I-
     tags that follow no B-) and `blank tokens`.
     """
-    here = f"{where} (id {example['id']})"
+    key = example["id"]
+    here = f"{where} (id {key if key.isprintable() else repr(key)})"
+    for name, value in example.items():
+        _encodable(value, name, here)
     _CHECKS[kind](example, labels, options, here, counts)
+
+
+def _encodable(value, name: str, here: str) -> None:
+    """No half of a surrogate pair, which JSON can hold as \\ud800 and no UTF-8 file can."""
+    if isinstance(value, str):
+        try:
+            value.encode("utf-8")
+        except UnicodeEncodeError as error:
+            around = value[max(error.start - 20, 0) : error.start + 20]
+            raise UserError(
+                f"{here}: {name} holds half of a surrogate pair near {around!r}, which no UTF-8 file can hold; mend "
+                "the text or remove the row"
+            ) from error
+    elif isinstance(value, dict | list | tuple):
+        for item in value.values() if isinstance(value, dict) else value:
+            _encodable(item, name, here)
+
+
+def _one_line(value: str) -> bool:
+    """Whether a line of a gold file can hold the value, so that reading gives it back."""
+    return bool(value) and value == value.strip() and "\n" not in value and "\r" not in value
 
 
 def _strings(example: dict, names: Sequence[str], here: str) -> None:
@@ -25,6 +49,8 @@ def _strings(example: dict, names: Sequence[str], here: str) -> None:
 
 
 def _label(value: str, labels: Sequence[str], here: str) -> None:
+    if not _one_line(value):
+        raise UserError(f"{here}: label {value!r} is empty, holds a line break or has white space at an end")
     if labels and value not in labels:
         allowed = " ".join(labels) if len(labels) <= 40 else f"{len(labels)} names in the catalog"
         raise UserError(f"{here}: label {value!r} is not one of: {allowed}")
@@ -46,7 +72,7 @@ def _choice(example: dict, labels: Sequence[str], options: dict, here: str, coun
 
 def _tagging(example: dict, labels: Sequence[str], options: dict, here: str, counts: Counter) -> None:
     tokens, tags = example["tokens"], example["tags"]
-    if not isinstance(tokens, list) or not tokens or len(tokens) != len(tags):
+    if not tokens or len(tokens) != len(tags):
         raise UserError(f"{here}: {len(tokens)} tokens and {len(tags)} tags; both must be the same number, not 0")
     for position, token in enumerate(tokens):
         if not isinstance(token, str) or not token:
@@ -78,6 +104,11 @@ def _retrieval(example: dict, labels: Sequence[str], options: dict, here: str, c
         raise UserError(f"{here}: text is empty")
     if example["side"] not in ("source", "target"):
         raise UserError(f"{here}: side {example['side']!r} is not one of: source target")
+    if options.get("mining") == "margin" and ("\t" in example["id"] or not _one_line(example["id"])):
+        raise UserError(
+            f"{here}: id {example['id']!r} is empty, holds a TAB or line break or has white space at an end: no file "
+            "of `source id<TAB>English id` lines can hold it. Rename it in the pool and in the gold pairs"
+        )
 
 
 def _mlm(example: dict, labels: Sequence[str], options: dict, here: str, counts: Counter) -> None:

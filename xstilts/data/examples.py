@@ -18,22 +18,23 @@ def normalise(
 ) -> list[dict]:
     """The examples of one row: none (dropped), one, for a pair of translations its two sides, for mlm its lines.
 
-    `counts` gains `dropped labels`, `answers moved` and `answers not in the text`.
+    `counts` gains `dropped labels`, `blank texts` (of mlm), `answers moved` and `answers not in the text`.
     """
     reader = _Row(row, part, where)
     if reader.dropped(kind):
         counts["dropped labels"] += 1
         return []
-    key = str(reader.get("id", default_id))
+    key = reader.key("id", default_id)
     if kind == "pair":
         texts = {name: reader.get(name) for name in ("text_a", "text_b")}
         return [{"id": key, **texts, "label": reader.label(reader.get("label"))}]
     if kind == "choice":
-        choices = reader.get("choices")
+        choices = reader.listed("choices")
         texts = {"context": reader.get("context", ""), "question": reader.get("question", ""), "choices": choices}
         return [{"id": key, **texts, "label": reader.choice(reader.get("label"), len(choices))}]
     if kind == "tagging":
-        return [{"id": key, "tokens": reader.get("tokens"), "tags": [reader.label(tag) for tag in reader.get("tags")]}]
+        tags = [reader.label(tag, "tags") for tag in reader.listed("tags")]
+        return [{"id": key, "tokens": reader.listed("tokens"), "tags": tags}]
     if kind == "span_qa":
         context = reader.text("context")
         answers = [_placed(answer, context, counts) for answer in reader.answers()]
@@ -41,7 +42,9 @@ def normalise(
     if kind == "retrieval":
         return _retrieval(reader, default_id, language)
     if kind == "mlm":
-        return _lines(reader.text("text"), key)
+        rows = _lines(reader.text("text"), key)
+        counts["blank texts"] += not rows
+        return rows
     raise UserError(f"{where}: kind {kind!r} is unknown; allowed: pair, choice, tagging, span_qa, retrieval, mlm")
 
 
@@ -50,8 +53,9 @@ def _retrieval(reader: _Row, default_id: str, language: str) -> list[dict]:
     row = reader.row
     if "side" in row:
         match = row.get("match")
-        return [{"id": str(row["id"]), "side": row["side"], "text": row["text"], "match": match and str(match)}]
-    number = str(reader.get("id", default_id.rsplit("-", 1)[-1]))
+        key, match = _key(row.get("id"), "id", reader.where), None if match is None else str(match)
+        return [{"id": key, "side": row["side"], "text": row.get("text"), "match": match}]
+    number = reader.key("id", default_id.rsplit("-", 1)[-1])
     source, target = f"{language}-{number}", f"en-{number}"
     return [
         {"id": source, "side": "source", "text": reader.text("source").strip(), "match": target},
@@ -60,10 +64,10 @@ def _retrieval(reader: _Row, default_id: str, language: str) -> list[dict]:
 
 
 def _lines(text: str, key: str) -> list[dict]:
-    """One example a line of the text that is not empty (jiant's `mlm_simple`); a text of one line keeps its id."""
+    """One example a line of the text that is not blank (jiant's `mlm_simple`); a text of one line keeps its id."""
     lines = [line.strip() for line in text.split("\n")]
-    rows = [{"id": f"{key}:{number}", "text": line} for number, line in enumerate(lines) if line]
-    return [{"id": key, "text": text.strip()}] if len(lines) == 1 else rows
+    ids = [key] if len(lines) == 1 else [f"{key}:{number}" for number in range(len(lines))]
+    return [{"id": name, "text": line} for name, line in zip(ids, lines, strict=True) if line]
 
 
 def _placed(answer: dict, context: str, counts: Counter) -> dict:
@@ -78,6 +82,13 @@ def _placed(answer: dict, context: str, counts: Counter) -> dict:
     found = [start for start in (before, after) if start >= 0 and text]
     counts["answers moved" if found else "answers not in the text"] += 1
     return {"text": text, "start": min(found, key=lambda start: (abs(start - given), start), default=-1)}
+
+
+def _key(value, name: str, where: str) -> str:
+    """An id or label as a string; null would silently become the text None."""
+    if not isinstance(value, str | int | float):
+        raise UserError(f"{where}: {name} is {str(value)[:80]!r}; it must be a string or a number")
+    return str(value)
 
 
 class _Row:
@@ -102,11 +113,22 @@ class _Row:
             raise UserError(f"{self.where}: {name} is {str(value)[:80]!r}; it must be a string")
         return value
 
+    def listed(self, name: str) -> list:
+        """As `get`, for a value that must be a list."""
+        value = self.get(name)
+        if not isinstance(value, list | tuple):
+            raise UserError(f"{self.where}: {name} is {str(value)[:80]!r}; it must be a list")
+        return list(value)
+
+    def key(self, name: str, default: str) -> str:
+        """As `get`, for a name: a string, or a number that is turned into one."""
+        return _key(self.get(name, default), name, self.where)
+
     def dropped(self, kind: str) -> bool:
         return bool(self.unwanted) and kind in ("pair", "choice") and str(self.get("label")) in self.unwanted
 
-    def label(self, value) -> str:
-        return str(self.labels.get(str(value), value))
+    def label(self, value, name: str = "label") -> str:
+        return _key(self.labels.get(str(value), value), name, self.where)
 
     def choice(self, value, number: int) -> int:
         """The index that an int, a string of digits or a letter (A is 0) names; `labels` may map others."""
@@ -122,12 +144,17 @@ class _Row:
         raw = self.get("answers")
         try:
             if isinstance(raw, dict):
+                if isinstance(raw["text"], str):
+                    raise TypeError("it would be read letter by letter")
                 starts = raw.get("answer_start") or [0] * len(raw["text"])
                 raw = [{"text": text, "start": start} for text, start in zip(raw["text"], starts, strict=True)]
-            return [{"text": str(a["text"]), "start": int(a.get("start", a.get("answer_start", 0)))} for a in raw]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            found = [{"text": a["text"], "start": int(a.get("start", a.get("answer_start", 0)))} for a in raw]
+            if not all(isinstance(answer["text"], str) for answer in found):
+                raise TypeError("an answer is no string")
+            return found
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise UserError(
-                f"{self.where}: answers must be {{text: [...], answer_start: [...]}} of equal length, not "
+                f"{self.where}: answers must be {{text: [strings], answer_start: [numbers]}} of equal length, not "
                 f"{str(raw)[:100]}"
             ) from error
 

@@ -10,7 +10,7 @@ import numpy as np
 from xstilts.errors import UserError
 from xstilts.evaluation import metrics, submission
 
-aggregate = metrics.aggregate
+_REMEDY = "Predict again from the test file that this gold file was made of, and check that both are of one language"
 
 
 def _silent(text: str) -> None:
@@ -31,11 +31,15 @@ def read(
         missing = [question for question in gold if question not in answers]
         if missing:
             raise UserError(
-                f"{prediction_path}: no answer for {len(missing)} of {len(gold)} questions, such as {missing[0]!r}"
+                f"{prediction_path}: no answer for {len(missing)} of {len(gold)} questions of {gold_path}, such as "
+                f"{missing[0]!r}. {_REMEDY}"
             )
         bare = [question for question, texts in gold.items() if not texts and not options.get("no_answer")]
         if bare:
-            raise UserError(f"{gold_path}: no gold answer for {len(bare)} questions, such as {bare[0]!r}")
+            raise UserError(
+                f"{gold_path}: no gold answer for {len(bare)} questions, such as {bare[0]!r}. Make it of the original "
+                "data: XTREME's own preprocessing empties the answers of test files"
+            )
         extra = [question for question in answers if question not in gold]
         if extra:
             note(f"{prediction_path}: ignored {len(extra)} answers to unknown questions, such as {extra[0]!r}")
@@ -46,7 +50,8 @@ def read(
         for number, (right, given) in enumerate(zip(*pair, strict=True), 1):
             if len(right) != len(given):
                 raise UserError(
-                    f"{prediction_path}: sentence {number} has {len(given)} tags, {gold_path} has {len(right)}"
+                    f"{prediction_path}: sentence {number} has {len(given)} tags, {gold_path} has {len(right)}. "
+                    f"{_REMEDY}"
                 )
     elif kind == "retrieval" and options["mining"] == "margin":
         pair = submission.read_pairs(gold_path), submission.read_pairs(prediction_path)
@@ -60,7 +65,7 @@ def read(
 
 def _equal_number(gold: Sequence, given: Sequence, gold_path: Path, prediction_path: Path, what: str) -> None:
     if len(gold) != len(given):
-        raise UserError(f"{prediction_path}: {len(given)} {what}, but {gold_path} has {len(gold)}")
+        raise UserError(f"{prediction_path}: {len(given)} {what}, but {gold_path} has {len(gold)}. {_REMEDY}")
 
 
 def statistics(
@@ -74,7 +79,7 @@ def statistics(
 ) -> dict[str, np.ndarray]:
     """{metric: array} of one task and language, one row an example in gold order; forms: see `metrics.statistics`.
 
-    `aggregate` of an array is the official score, 0-100. The rows of two systems on one gold file are the same
+    `metrics.aggregate` of an array is the official score, 0-100. The rows of two systems on one gold file are the same
     examples. `note` is told what was ignored.
     """
     try:

@@ -18,6 +18,7 @@ from xstilts import files
 from xstilts.errors import UserError
 
 DUPLICATES = ("expand", "drop")
+SIDES, FIELDS = ("source", "target"), ("id", "side", "text", "match")
 Candidates = list[tuple[float, str, str]]  # (score, source id, English id), best first
 
 
@@ -35,11 +36,25 @@ class Pool:
 
     @classmethod
     def of(cls, rows: Sequence[dict], where: str | Path) -> Pool:
-        """The pool of a prepared file's rows; `where` names it in errors. White space around texts does not count."""
-        sides = tuple([row for row in rows if row["side"] == side] for side in ("source", "target"))
+        """The pool of a prepared file's rows; `where` names it in errors. White space around texts does not count.
+
+        Raises UserError for no rows, a row without a key or of an unknown side, rows of one side only, and partners
+        that only one side's rows name.
+        """
+        for number, row in enumerate(rows, 1):
+            if missing := [key for key in FIELDS if key not in row]:
+                raise UserError(f"{where}: row {number}: no {', '.join(missing)}; needed: {', '.join(FIELDS)}")
+            if row["side"] not in SIDES:
+                raise UserError(f"{where}: row {number}: side: {row['side']!r}; allowed: {', '.join(SIDES)}")
+        sides = tuple([row for row in rows if row["side"] == side] for side in SIDES)
         if not all(sides):
+            held = "rows of one side only" if rows else "no rows"
+            raise UserError(f"{where}: holds {held}; retrieval needs source and target rows: prepare it again")
+        partners = [any(row["match"] is not None for row in side) for side in sides]
+        if partners[0] != partners[1]:
             raise UserError(
-                f"{where}: holds rows of one side only; retrieval needs source and target rows: prepare it again"
+                f"{where}: no {SIDES[partners.index(False)]} row has a partner (match), while rows of the other side "
+                "have: name partners on both sides: prepare it again"
             )
         texts = ({}, {})
         for side, numbers in zip(sides, texts, strict=True):
@@ -81,13 +96,16 @@ def nearest(pool: Pool, found) -> tuple[np.ndarray, np.ndarray]:
 
 
 def accuracies(pool: Pool, found) -> tuple[float, float, int]:
-    """(English -> other, other -> English, queries): percent of sentences with a partner whose nearest one it is."""
+    """(English -> other, other -> English, queries): percent of sentences with a partner whose nearest one it is.
+
+    (0.0, 0.0, 0) for a pool without partners.
+    """
     to_source, to_target = nearest(pool, found)
     shares = []
     for queries, database, rows in ((pool.target, pool.source, to_source), (pool.source, pool.target, to_target)):
         asked = [(query["match"], row) for query, row in zip(queries, rows, strict=True) if query["match"] is not None]
         right = [database[row]["id"] == match for match, row in asked]
-        shares.append(100 * sum(right) / len(right))
+        shares.append(100 * sum(right) / len(right) if right else 0.0)
     return shares[0], shares[1], len(right)
 
 

@@ -184,13 +184,15 @@ def vectors(
 ) -> Iterator[tuple[str, int, np.ndarray, np.ndarray]]:
     """(language, layer, vectors of the different source texts, of the English ones) of every pool and layer.
 
-    Each different text is put through the model once for a group of layers; groups are as large as `MEMORY` allows.
+    Each different text is tokenized once, and put through the model once for a group of layers; groups are as large as
+    `MEMORY` allows.
     """
     place = {text: None for pool in pools.values() for side in pool.texts for text in side}
     place = {text: number for number, text in enumerate(place)}
+    features = embedder.features(list(place))
     size = max(1, MEMORY // (len(place) * embedder.bytes_a_text))
     for first in range(0, len(numbers), size):
-        found = embedder.embed(list(place), numbers[first : first + size])
+        found = embedder.vectors(features, numbers[first : first + size])
         for layer in list(found):
             rows = found.pop(layer)
             for code, pool in pools.items():

@@ -66,10 +66,11 @@ def score_folder(
     for folder in (submission_dir, gold_dir):
         if not folder.is_dir():
             raise UserError(f"{folder}: no such folder")
-    _strangers(submission_dir, LANGUAGES, "task of XTREME", note, only_folders=True)
+    _strangers(submission_dir, LANGUAGES, "task of XTREME", note)
     tasks = [task for task in LANGUAGES if (submission_dir / task).is_dir()]
     if not tasks:
         raise UserError(f"{submission_dir}: has no task folder; expected some of: {' '.join(LANGUAGES)}")
+    _lacking(submission_dir, gold_dir, tasks, note)
     details, complete = {}, set()
     for task in tasks:
         languages = _languages(task, submission_dir, gold_dir, partial, note)
@@ -88,11 +89,25 @@ def score_folder(
     return {**overall, **details}
 
 
-def _strangers(folder: Path, known: Iterable[str], what: str, note: Callable, only_folders: bool = False) -> None:
+def _strangers(folder: Path, known: Iterable[str], what: str, note: Callable) -> None:
     """Note what lies in a folder and has no known name: it may be a slip of the pen."""
     for path in sorted(folder.iterdir()):
-        if path.name not in known and not path.name.startswith(".") and (path.is_dir() or not only_folders):
+        if path.name not in known and not path.name.startswith("."):
             note(f"{path}: ignored, its name is of no {what}")
+
+
+def _lacking(submission_dir: Path, gold_dir: Path, tasks: list[str], note: Callable) -> None:
+    """Note the tasks that are not scored for want of a folder in the submission, as the official evaluator does."""
+    for task in LANGUAGES:
+        path = submission_dir / task
+        if task not in tasks and path.exists():
+            note(f"{path}: ignored, it is a file; a task is a folder of test-<language> files")
+    lacking = [task for task in LANGUAGES if task not in tasks and (gold_dir / task).is_dir()]
+    if lacking:
+        note(
+            f"{submission_dir}: has no folder of {' '.join(lacking)}, which {gold_dir} has; what is there is scored, "
+            "without all_task and the groups of these tasks"
+        )
 
 
 def _languages(task: str, submission_dir: Path, gold_dir: Path, partial: bool, note: Callable) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
-"""Exact nearest neighbours by dot product of two sets of vectors, in one or both directions, within a memory bound.
+"""Exact nearest neighbours by dot product of two sets of vectors, in both directions, within a memory bound.
 
 One float32 product of each pair of tiles serves both directions. It only chooses candidates: every element that
 could, by the error bound below, be among a row's k best is scored again in float64, pair by pair, and these scores
-decide. Hence neither tiles, threads nor device change a result, and near ties and repeated rows are ranked exactly.
+decide. Hence neither tiles nor threads change a result, and near ties and repeated rows are ranked exactly. That a
+CUDA device gives the same is tested by `pytest -m gpu`, where there is one.
 
 The bound: with u = 2**-24 a float32 dot product of width d, summed in any order, is off by at most
 d*u/(1 - d*u) * |x| * |y| (Higham 2002, section 3.1). If k elements of a row score at least t in float32, an element
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -26,34 +27,40 @@ MEMORY = 512 * 2**20  # bytes that a search may hold beyond its inputs and outpu
 LEAST_MEMORY = 2**20
 GROUP = 64  # most elements that share a maximum
 DENSE = 32  # a tile with more than one candidate in so many elements is repeated in float64
-TILE = {"cpu": 2048, "cuda": 8192}  # most rows and columns of a tile: 16 MiB stay in a processor's cache
+TILE = 2048  # most rows and columns of a tile: 16 MiB stay in a processor's cache
 LOWEST = torch.finfo(torch.float32).min  # below every score, above the -inf of padding
 
 Found = tuple[np.ndarray, np.ndarray]
 
 
-def neighbours(queries: np.ndarray, database: np.ndarray, k: int, device="cpu", memory: int = MEMORY) -> Found:
-    """The `k` rows of `database` with the largest dot product with each query, exact: (values, indices), (n, k).
+def both_directions(
+    source: np.ndarray, target: np.ndarray, k: int, device="cpu", memory: int = MEMORY
+) -> tuple[Found, Found]:
+    """The `k` rows of `target` with the largest dot product with each row of `source`, exact, and the other way round.
 
-    `queries` (n, width) and `database` (m, width) are float32 of any finite values; `k` is cut to m. Values are
-    float64, indices int64, best first, ties by lowest index. Repeated rows are searched once.
+    `source` (n, width) and `target` (m, width) are float32 of any finite values. Returns (values, indices) of the
+    source rows, (n, k), `k` cut to m, then of the target rows, (m, k), `k` cut to n: values float64, indices int64,
+    best first, ties by lowest index. Repeated rows are searched once.
 
-    Time: n * m * width multiplications, and a float64 dot product of each candidate: a few for each query unless
+    Time: n * m * width multiplications, and a float64 dot product of each candidate: a few for each row unless
     many rows lie within the error bound of its k-th best. Memory beyond inputs and outputs: at most `memory` bytes
     for tiles and candidates, on a CUDA device too (both sides are streamed to it; cuBLAS's workspace comes on top),
     and (24 k + 128) (n + m) bytes of lists; a copy of inputs that are not C-contiguous.
     Raises UserError for unequal widths, NaN or infinity, `k` < 1 and `memory` < 1 MiB.
     """
-    sides = _Side(queries, "queries"), _Side(database, "database")
-    return _search(*sides, k, torch.device(device), memory, both=False)[0]
-
-
-def both_directions(
-    source: np.ndarray, target: np.ndarray, k: int, device="cpu", memory: int = MEMORY
-) -> tuple[Found, Found]:
-    """`neighbours(source, target, k)` and `neighbours(target, source, k)`, at the price of one of them."""
-    sides = _Side(source, "source"), _Side(target, "target")
-    return _search(*sides, k, torch.device(device), memory, both=True)
+    left, right, device = _Side(source, "source"), _Side(target, "target"), torch.device(device)
+    if left.width != right.width:
+        raise UserError(
+            f"search: source has width {left.width}, target has width {right.width}: embed both sides with the same"
+            " model, layer and pooling"
+        )
+    if k < 1:
+        raise UserError(f"search: k: {k} is not allowed; allowed: whole numbers from 1")
+    if memory < LEAST_MEMORY:
+        raise UserError(f"search: memory: {memory} bytes are too few; allowed: at least {LEAST_MEMORY}")
+    directions = _Direction(left, right, k, device, memory), _Direction(right, left, k, device, memory)
+    _scan(left, right, directions, device, memory)
+    return directions[0].result(k), directions[1].result(k)
 
 
 class _Side:
@@ -62,7 +69,7 @@ class _Side:
     def __init__(self, rows: np.ndarray, name: str):
         if getattr(rows, "dtype", None) != np.float32 or rows.ndim != 2 or not rows.shape[1]:
             raise UserError(f"search: {name}: expected a float32 array (rows, width), width >= 1")
-        self.rows, self.width, self.name = np.ascontiguousarray(rows), rows.shape[1], name
+        self.rows, self.width = np.ascontiguousarray(rows), rows.shape[1]
         squares = np.empty(len(rows))
         for start in range(0, len(rows), 256):
             part = self.rows[start : start + 256].astype(np.float64)
@@ -236,20 +243,9 @@ class _Direction:
         return values, indices
 
 
-def _search(left: _Side, right: _Side, k: int, device: torch.device, memory: int, both: bool) -> tuple[Found, ...]:
-    if left.width != right.width:
-        raise UserError(
-            f"search: {left.name} have width {left.width}, {right.name} have width {right.width}: embed both sides with"
-            " the same model, layer and pooling"
-        )
-    if k < 1:
-        raise UserError(f"search: k: {k} is not allowed; allowed: whole numbers from 1")
-    if memory < LEAST_MEMORY:
-        raise UserError(f"search: memory: {memory} bytes are too few; allowed: at least {LEAST_MEMORY}")
-    directions = [_Direction(left, right, k, device, memory)]
-    if both:
-        directions.append(_Direction(right, left, k, device, memory))
-    size = min(int((memory // 128) ** 0.5), memory // (64 * left.width), TILE.get(device.type, TILE["cuda"]))
+def _scan(left: _Side, right: _Side, directions: Sequence[_Direction], device: torch.device, memory: int) -> None:
+    """Show each tile of scores to both directions."""
+    size = min(int((memory // 128) ** 0.5), memory // (64 * left.width), TILE)
     size = max(size // GROUP * GROUP, GROUP)
     resident = device.type != "cpu" and len(right) * right.width * 4 <= memory // 2
     starts = range(0, len(right), size)
@@ -266,7 +262,6 @@ def _search(left: _Side, right: _Side, k: int, device: torch.device, memory: int
                     for axis in dense:
                         directions[axis].scan(scores, axis, *corners[axis])
             directions[0].settle()
-    return tuple(direction.result(k) for direction in directions)
 
 
 def _product(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:

@@ -12,8 +12,8 @@ import markupsafe
 from xstilts import __version__
 from xstilts import catalog as catalogs
 from xstilts.files import replacing, write_text
-from xstilts.report import datachecks, layers, narrative, samples, sections, shallow, style
-from xstilts.report.contents import Contents
+from xstilts.report import datachecks, layers, narrative, samples, sections, setting, shallow, style
+from xstilts.report.contents import DAGGER, Contents
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -77,6 +77,9 @@ def all_tables(contents: Contents) -> dict[str, sections.Table]:
         sections.data(contents),
         sections.cost(contents),
     ]
+    for table in tables:
+        if any(DAGGER in str(cell) for row in table.rows for cell in row):
+            table.caption = f"{table.caption.strip()} {setting.note(contents)}"
     return {table.name: table for table in tables}
 
 
@@ -91,7 +94,7 @@ def page(contents: Contents, drawings: dict[str, str], tables: dict) -> str:
     return environment.get_template("report.html.j2").render(
         css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         study=contents.spec["study"],
-        lead=narrative.lead(contents),
+        lead=setting.lead(contents),
         facts=narrative.facts(contents),
         summary=narrative.summary(contents),
         warnings=narrative.warnings(contents),
@@ -107,6 +110,10 @@ def page(contents: Contents, drawings: dict[str, str], tables: dict) -> str:
         published=[{**row, "target": style.target(row["target"])} for row in contents.published()],
         models=[_model(contents, name) for name in contents.models],
         mixtures=narrative.mixtures(contents),
+        setting={
+            name: getattr(setting, name)(contents)
+            for name in ("phases", "checkpoints", "layer", "layer_rule", "overrides")
+        },
         findings=datachecks.findings(contents),
         swept=any(row["rule"] == "sweep" for row in contents.tables["retrieval"]),
         preset=training.get("preset", "–"),

@@ -7,10 +7,12 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from xstilts.analysis import comparisons, load, tables
-from xstilts.analysis.claims import MODEL
+from xstilts.analysis.context import MODEL
 from xstilts.report import style
 
 NONE = "none"
+ENGLISH = "en"
+DAGGER = "†"  # marks an intermediate whose training read test languages
 GROUPS = ("classification", "tagging", "qa", "retrieval")
 
 
@@ -48,6 +50,22 @@ class Contents:
             key = (row["model"], row["intermediate"], row["target"], row["language"])
             found.setdefault(key, {}).setdefault(row["seed"], []).append(row["value"])
         return {key: {seed: fmean(values) for seed, values in seeds.items()} for key, seeds in found.items()}
+
+    # ---- languages of training
+    def foreign(self, intermediate: str) -> list[str]:
+        """Languages other than English that the intermediate's training read (variants do; see catalog)."""
+        tasks = self.spec["intermediates"].get(intermediate, [])
+        codes = dict.fromkeys(code for task in tasks for code in self.spec["train_languages"][task])
+        return [code for code in codes if code != ENGLISH]
+
+    def seen(self, intermediate: str, target: str | None = None) -> list[str]:
+        """Those of them in which a target (or any) is tested: there transfer is not zero-shot."""
+        tested = self.spec["targets"][target]["languages"] if target else self.languages
+        return [code for code in self.foreign(intermediate) if code in tested]
+
+    def label(self, intermediate: str, target: str | None = None) -> str:
+        """An intermediate's name in a table or figure, with a dagger where it saw languages of the target (or any)."""
+        return style.task(intermediate) + (f" {DAGGER}" if self.seen(intermediate, target) else "")
 
     # ---- scores
     def seeds(self, model: str, intermediate: str, target: str, language: str) -> list[float]:
@@ -203,8 +221,8 @@ class Contents:
     def published_scores(self) -> dict[str, dict[str, float]]:
         """target -> {"none": ..., "best": ...}: task scores of XLM-R large as published, where all metrics are.
 
-        The first row of a metric counts. For retrieval that is jiant's replication: it takes the same layer as this
-        workflow, and XTREME's own figures could not be reproduced with the released settings.
+        The first row of a metric counts. For retrieval that is jiant's replication, at the layer of preset `jiant`,
+        whatever the study's own: XTREME's figures could not be reproduced with the released settings.
         """
         found: dict[tuple[str, str], dict[str, float]] = {}
         for row in sorted(self.published(), key=lambda row: row["setting"] != "jiant replication"):

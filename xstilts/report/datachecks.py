@@ -5,13 +5,14 @@ from __future__ import annotations
 from xstilts.analysis.tables import COLUMNS
 from xstilts.report import style
 from xstilts.report.contents import Contents
-from xstilts.report.style import number
+from xstilts.report.style import number, plural
 from xstilts.report.tables import Cell, Table
 
 # percent; beyond these a number is marked. Any overlap with training data is.
 DUPLICATES, MAJORITY, UNKNOWN, CUT = 1.0, 60.0, 0.5, 5.0
 SHOWN = 6  # language codes of a task that are listed
 WINDOWED = ("tagging", "span_qa")  # kinds that read long inputs in windows and lose nothing
+CUT_BY_DESIGN = ("mlm",)  # a line of text is one example, cut at the limit, as in jiant's mlm_simple
 RULES = (
     f"Marked: over {DUPLICATES:g} % duplicates, any overlap with training or dev data, a label (tags apart) of over "
     f"{MAJORITY:g} %, over {CUT:g} % of examples cut."
@@ -108,7 +109,7 @@ def _worst_length(contents: Contents, task: str) -> dict | None:
 
 
 def _cut(contents: Contents, task: str, row: dict | None) -> bool:
-    return row is not None and row["over_length"] > CUT and kind(contents, task) not in WINDOWED
+    return row is not None and row["over_length"] > CUT and kind(contents, task) not in (*WINDOWED, *CUT_BY_DESIGN)
 
 
 def _long(contents: Contents, task: str) -> Cell:
@@ -116,6 +117,7 @@ def _long(contents: Contents, task: str) -> Cell:
     if row is None:
         return Cell("0", "full")
     what = "windows" if kind(contents, task) in WINDOWED else "cut"
+    what += " by design" if kind(contents, task) in CUT_BY_DESIGN else ""
     css = "lack named" if _cut(contents, task, row) else "named"
     return Cell(percent(row["over_length"]), css, small=f"{what}, {name(row)}")
 
@@ -150,31 +152,38 @@ def findings(contents: Contents) -> list[str]:
         bad = {code: value for code, value in codes.items() if value > UNKNOWN}
         if bad:
             worst_code = max(bad, key=lambda code: bad[code])
-            more = f"; {len(bad) - 1} more languages" if len(bad) > 1 else ""
+            more = f"; {plural(len(bad) - 1, 'more language')}" if len(bad) > 1 else ""
             lines.append(f"{model}: {number(bad[worst_code], 2)} % of the pieces of {worst_code} are unknown{more}.")
     return lines
 
 
 # ---- pieces
-def groups(contents: Contents) -> dict[str, list[dict]]:
-    """Rows of pieces.csv by model; models whose tokenizers do the same are one, `a, b`."""
+def groups(contents: Contents, apart: tuple[str, ...] = ("over_length",)) -> dict[str, list[dict]]:
+    """Rows of pieces.csv by model; models whose rows are equal but for the columns `apart` are one, `a, b`.
+
+    By default those with the same tokenizer: `over_length` depends on a model's length limits too.
+    """
     by_model: dict[str, list[dict]] = {}
     for row in contents.tables["pieces"]:
         by_model.setdefault(row["model"], []).append(row)
     names: dict[tuple, list[str]] = {}
     for model in [name for name in contents.models if name in by_model]:
-        same = tuple(tuple(v for k, v in row.items() if k not in ("model", "over_length")) for row in by_model[model])
+        same = tuple(tuple(v for k, v in row.items() if k not in ("model", *apart)) for row in by_model[model])
         names.setdefault(same, []).append(model)
     return {", ".join(models): by_model[models[0]] for models in names.values()}
 
 
 def _mean(rows: list[dict], column: str) -> float | None:
-    """Mean over files, weighted by their pieces; words per piece are averaged where the column is per word."""
-    known = [(row[column], row["pieces_mean"] * row["sampled"]) for row in rows if row[column] is not None]
-    if column == "pieces_per_word":
-        return sum(w for _, w in known) / sum(w / value for value, w in known) if known else None
-    total = sum(weight for _, weight in known)
-    return sum(value * weight for value, weight in known) / total if total else None
+    """Mean over files: of what is per word weighted by their words, else by their pieces (those of the sample)."""
+    known = [row for row in rows if row[column] is not None]
+    pieces_ = [row["pieces_mean"] * row["sampled"] for row in known]
+    if column in ("pieces_per_word", "boundary_first"):
+        words = [n / row["pieces_per_word"] for n, row in zip(pieces_, known, strict=True)]
+        if column == "pieces_per_word":
+            return sum(pieces_) / sum(words) if words else None
+        pieces_ = words
+    total = sum(pieces_)
+    return sum(row[column] * weight for row, weight in zip(known, pieces_, strict=True)) / total if total else None
 
 
 def unknown(contents: Contents) -> dict[str, dict[str, float]]:
@@ -231,9 +240,9 @@ def all_data(contents: Contents) -> Table:
 
 def all_pieces(contents: Contents) -> Table:
     """pieces.csv, models that share a tokenizer and its rows joined."""
-    rows = [{**row, "model": models} for models, found in groups(contents).items() for row in found]
-    about = "All columns of `pieces.csv`, a row a file; models with the same tokenizer in one row. sampled = examples "
-    about += "that were measured, at most 2,000."
+    rows = [{**row, "model": models} for models, found in groups(contents, ()).items() for row in found]
+    about = "All columns of `pieces.csv`, a row a file; models with the same tokenizer and length limits in one row. "
+    about += "sampled = examples that were measured, at most 2,000."
     return _whole("pieces_all", "pieces", rows, about)
 
 

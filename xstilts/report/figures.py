@@ -49,7 +49,7 @@ def gains(contents: Contents) -> Figure | None:
         top += 0.85
         for _, name in [row for row in rows if row[0] == model]:
             axes.plot(-2.95, top + 0.47, contents.markers[name], color=style.INK, mfc="none", ms=5.5)
-            _text(axes, -2.7, top + 0.5, style.task(name), ha="left")
+            _text(axes, -2.7, top + 0.5, contents.label(name), ha="left")
             for target, place in places.items():
                 _cell(axes, place, top, values[model, name, target], colours, norm)
             mean = contents.mean_gain(model, name)
@@ -178,7 +178,7 @@ def _legend(figure: Figure, contents: Contents, names: list[str], models: bool =
     if models:
         keys += [Line2D([], [], ls="", marker="o", color=contents.colours[m], label=m) for m in contents.models]
     keys += [
-        Line2D([], [], ls="", marker=contents.markers[n], color=style.MUTED, mfc="none", label=style.task(n))
+        Line2D([], [], ls="", marker=contents.markers[n], color=style.MUTED, mfc="none", label=contents.label(n))
         for n in names
     ]
     figure.legend(handles=[*keys, *extra], loc="outside upper left", ncols=min(7, len(keys) + len(extra)),

@@ -55,14 +55,14 @@ class Layers:
 
 
 def table(contents: Contents) -> Table:
-    """Test scores at the preset's layer and at the one chosen on dev."""
+    """Test scores at the layer of the study's settings (rule `preset`) and at the one chosen on dev."""
     found, rows = Layers(contents), []
     for target in found.targets:
         for cell in found.cells:
             preset, dev = (found.test(cell, target, rule) for rule in ("preset", "dev"))
             if preset is None and dev is None:
                 continue
-            row: list = [style.target(target), cell[0], style.task(cell[1])]
+            row: list = [style.target(target), cell[0], contents.label(cell[1], target)]
             for rule in ("preset", "dev"):
                 names = ", ".join(map(str, found.layers(cell, target, rule)))
                 back = found.test(cell, target, rule, back=True)
@@ -70,12 +70,12 @@ def table(contents: Contents) -> Table:
                 row += [names or "–", number(score), Cell(number(back), "none" if back is None else "")]
             rows.append([*row, signed(dev - preset) if None not in (preset, dev) else "–"])
     caption = (
-        "Test scores at the preset's layer, which the submission uses, and at the layer chosen on dev pools; mean over "
-        "languages. BUCC: F1 of mined pairs, which has one direction. Tatoeba: accuracy from English (the official "
-        "direction) and back (xx → en). Layer 0 is the embeddings' output, layer i the output of block i. "
-        "Every language: `retrieval.csv`."
+        "Test scores at the layer that the study's settings name, which the submission uses, and at the layer chosen "
+        "on dev pools; mean over languages. BUCC: F1 of mined pairs, which has one direction. Tatoeba: accuracy from "
+        "English (the official direction) and back (xx → en). Layer 0 is the embeddings' output, layer i "
+        "the output of block i. Every language: `retrieval.csv`."
     )
-    columns = ["target", "model", "intermediate", "preset’s layer", "score", "xx → en", "layer by dev", "score",
+    columns = ["target", "model", "intermediate", "layer used", "score", "xx → en", "layer by dev", "score",
                "xx → en", "difference"]  # fmt: skip
     return Table("layers", caption, columns, rows, 3)
 
@@ -88,7 +88,7 @@ def caption(contents: Contents) -> str:
     n = n.replace(f"{min(pools):,} to {max(pools):,}", f"{min(pools):,}") if pools and min(pools) == max(pools) else n
     return (
         "Dev score by layer, mean over the languages of BUCC's dev pools; no interval. BUCC: F1 at the best threshold; "
-        "Tatoeba: accuracy from English. Colour: model; marker: intermediate. Dotted: the preset's layer. Large filled "
+        "Tatoeba: accuracy from English. Colour: model; marker: intermediate. Dotted: the layer used. Large filled "
         "marker: the layer with the best dev score (English dev scores have no part in it). "
         f"{n}; {len(seeds)} seed{'' if len(seeds) == 1 else 's'}."
     )
@@ -118,8 +118,8 @@ def figure(contents: Contents) -> Figure | None:
     names = list(dict.fromkeys(name for _, name in found.cells))
     keys = [Line2D([], [], ls="", marker="o", color=contents.colours[model], label=model) for model in models]
     keys += [Line2D([], [], ls="", marker=contents.markers[name], color=style.MUTED, mfc="none",
-                    label=style.task(name)) for name in names]  # fmt: skip
-    keys.append(Line2D([], [], ls=":", color=style.INK, label="preset’s layer"))
+                    label=contents.label(name)) for name in names]  # fmt: skip
+    keys.append(Line2D([], [], ls=":", color=style.INK, label="layer used"))
     drawing.legend(handles=keys, loc="outside upper left", ncols=min(7, len(keys)), fontsize=9, handletextpad=0.4,
                    columnspacing=1.2, handlelength=1.4)  # fmt: skip
     return drawing

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from xstilts.report import layers, style
-from xstilts.report.contents import NONE, Contents
-from xstilts.report.style import number, signed
+from xstilts.report import layers, setting, style
+from xstilts.report.contents import Contents
+from xstilts.report.style import number, plural, signed
 
 RETRIEVAL = ("bucc2018", "tatoeba")
 FEW = 3.0  # percent of successes whose label broke that need no warning
-
-
-def plural(count: int, word: str) -> str:
-    """`1 seed`, `3 seeds`."""
-    return f"{count} {word}" + ("" if count == 1 else "s")
 
 
 def size_note(contents: Contents) -> str:
@@ -44,13 +39,13 @@ def summary(contents: Contents) -> list[str]:
         if language == "mean_non_en" and target not in RETRIEVAL
     ]  # fmt: skip
     if rows:
-        lines.append("Outside retrieval, " + _balance(rows) + _extremes(rows))
+        lines.append("Outside retrieval, " + _balance(rows) + _extremes(contents, rows))
     rows = [
         row for (_, _, target, language), row in contents.gains.items()
         if language == "mean_non_en" and target in RETRIEVAL
     ]  # fmt: skip
     if rows:
-        lines.append("On retrieval (BUCC, Tatoeba), " + _balance(rows) + _extremes(rows))
+        lines.append("On retrieval (BUCC, Tatoeba), " + _balance(rows) + _extremes(contents, rows))
     over = [row for (_, _, language), row in contents.over_baseline.items() if language == "mean_non_en"]
     if over:
         above = sum(row["ci_low"] > 0 for row in over)
@@ -72,7 +67,7 @@ def summary(contents: Contents) -> list[str]:
         lines.append("Under attack: " + "; ".join(drops) + ".")
     lines += labels(contents)
     lines.append(trend(contents))
-    return lines
+    return [*lines, *filter(None, [setting.note(contents)])]
 
 
 def labels(contents: Contents) -> list[str]:
@@ -100,11 +95,11 @@ def _balance(rows: list[dict]) -> str:
     )
 
 
-def _extremes(rows: list[dict]) -> str:
+def _extremes(contents: Contents, rows: list[dict]) -> str:
     best, worst = max(rows, key=lambda row: row["gain"]), min(rows, key=lambda row: row["gain"])
 
     def one(row: dict) -> str:
-        where = f"{style.task(row['intermediate'])} on {style.target(row['target'])}, {row['model']}"
+        where = f"{contents.label(row['intermediate'], row['target'])} on {style.target(row['target'])}, {row['model']}"
         return f"{signed(row['gain'])} ({where})"
 
     return f"Largest: {one(best)}; smallest: {one(worst)}."
@@ -164,7 +159,8 @@ def captions(contents: Contents) -> dict[str, str]:
     fitted = any(row["status"] == "fitted" for row in contents.tables["scaling"])
     lines = "Grey lines: least-squares fits within a family of" if fitted else "A line would need"
     lines += " at least three sizes."
-    return {
+    again = setting.replication(contents)
+    found = {
         "gains": f"Gain over no intermediate training, in points, mean over the non-English languages. Bold with a "
         f"dot: the {interval}, excludes 0. Blue is a gain, orange a loss, hatched a missing cell (or English only); "
         f"the last column is the plain mean over targets, mixing accuracy and F1. {qa} {n} {rule}",
@@ -179,9 +175,10 @@ def captions(contents: Contents) -> dict[str, str]:
         "baselines": f"Each model with the intermediate chosen on English dev (marker; retrieval: none), beside the "
         f"strongest shallow baseline. Bars: {interval} of the difference to that baseline, drawn from the baseline. "
         f"Vertical lines: XLM-R large as published, on the full XTREME test sets with English, not on this study's "
-        f"data; for retrieval jiant's replication, which takes the same layer (BUCC on its dev pools). {qa} {n}",
+        f"data{f'; {again}' if again else ''}. {qa} {n}",
         "layers": layers.caption(contents),
     }
+    return {name: f"{text} {setting.note(contents)}".strip() for name, text in found.items()}
 
 
 def mixtures(contents: Contents) -> list[tuple[str, str]]:
@@ -231,22 +228,3 @@ def missing(contents: Contents) -> list[str]:
         + " ".join(one["languages"])
         for one in contents.missing()
     ]
-
-
-def lead(contents: Contents) -> str:
-    """The sentence under the title."""
-    trained = [name for name in contents.intermediates if name != NONE]
-    mixed = [name for name in trained if len(contents.spec["intermediates"].get(name, [name])) > 1]
-    starts = [style.task(name) for name in trained if name not in mixed]
-    starts += [f"the {'mixture' if len(mixed) == 1 else 'mixtures'} {_and(mixed)}"] if mixed else []
-    others = len([code for code in contents.languages if code != "en"])
-    before = f", each plain and after English training on {_and(starts, 'or')}," if starts else ""
-    return (
-        f"{_and(contents.models)}{before} fine-tuned on the English training data of "
-        f"{plural(len(contents.targets), 'target task')} and tested in English and {plural(others, 'other language')} "
-        "whose training data they never saw."
-    )
-
-
-def _and(names: list[str], word: str = "and") -> str:
-    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + f" {word} " + names[-1]

@@ -17,7 +17,7 @@ def grid(contents: Contents) -> Table:
     """Which cells are there: languages x seeds with a score, of those asked for."""
     rows = []
     for model, name in contents.cells():
-        row: list = [model, style.task(name)]
+        row: list = [model, contents.label(name)]
         for target in contents.targets:
             asked = contents.expected(model, name, target)
             codes = contents.spec["targets"][target]["languages"]
@@ -39,7 +39,7 @@ def scores(contents: Contents) -> Table:
     """Non-English mean and English score of each cell."""
     rows = []
     for model, name in contents.cells():
-        row: list = [model, style.task(name)]
+        row: list = [model, contents.label(name)]
         for target in contents.targets:
             key = (model, name, target)
             spread = contents.spread(*key, "mean_non_en")
@@ -63,7 +63,7 @@ def gains(contents: Contents) -> Table:
     for model, name in contents.cells():
         if name != NONE:
             found = [contents.gains.get((model, name, target, "mean_non_en")) for target in contents.targets]
-            rows.append([model, style.task(name), *map(difference, found)])
+            rows.append([model, contents.label(name), *map(difference, found)])
     caption = "Gain over `none` in points on the non-English mean, with paired 95 % bootstrap intervals. " + QA
     return Table("gains", caption, ["model", "intermediate", *map(style.target, contents.targets)], rows, 2)
 
@@ -81,7 +81,7 @@ def languages(contents: Contents, target: str) -> Table:
             Cell(number(v), "" if v is not None else "none", None if v is None else (v - low) / max(high - low, 1e-9))
             for v in values
         ]
-        row = [pair[0], style.task(pair[1]), *shaded]
+        row = [pair[0], contents.label(pair[1], target), *shaded]
         row.append(number(contents.score(*pair, target, "mean_non_en")))
         rows.append([*row, number(contents.gap(*pair, target))] if "en" in codes else row)
     rows += shallow.by_language(contents, target, codes)
@@ -103,10 +103,10 @@ def robustness(contents: Contents) -> Table:
                 if row:
                     under = Cell(number(row["attacked"]), small=bracket(row["ci_low"], row["ci_high"]))
                     rows.append([
-                        attack, style.target(target), model, style.task(name), str(row["n"]), str(row["skipped"]),
-                        number(row["clean"]), under, number(row["success_rate"]), number(row["queries"]),
-                        number(row["perturbed"], 2), number(row["similarity"], 2), number(row["broken"]),
-                        number(row["unreadable"]),
+                        attack, style.target(target), model, contents.label(name, target), str(row["n"]),
+                        str(row["skipped"]), number(row["clean"]), under, number(row["success_rate"]),
+                        number(row["queries"]), number(row["perturbed"], 2),
+                        number(row["similarity"], 2), number(row["broken"]), number(row["unreadable"]),
                     ])  # fmt: skip
     caption = (
         "Scores before and under attack, mean over languages, with 95 % bootstrap intervals over examples. success = "
@@ -159,7 +159,7 @@ def selection(contents: Contents) -> Table:
     }
     rows = []
     for model, name in contents.cells():
-        row: list = [model, style.task(name)]
+        row: list = [model, contents.label(name)]
         for task in tasks:
             records = [record for (m, i, _, t), record in contents.records.items() if (m, i, t) == (model, name, task)]
             dev = [record["dev"][task]["value"] for record in records if task in record.get("dev", {})]
@@ -195,19 +195,22 @@ def data(contents: Contents) -> Table:
         roles = "target" if task in spec["targets"] else "training"
         if any(task in tasks for tasks in spec["intermediates"].values()):
             roles = "intermediate" if roles == "training" else f"{roles}, intermediate"
-        codes = " ".join(spec["targets"][task]["languages"]) if task in spec["targets"] else "en"
+        known = spec["targets"][task]["languages"] if task in spec["targets"] else spec["train_languages"][task]
         version = str(entry.identity.get("version", "–")) if entry else "–"
         licence = (entry.documentation.get("licence") or "–") if entry else "–"
-        rows.append([style.task(task), roles, source, version, n, codes, licence])
-    caption = "Data of each task: where it came from, catalog version, test examples a language. English training data "
-    caption += f"are capped at {_cap(spec, 'train')} examples, English dev at {_cap(spec, 'dev')}."
+        rows.append([style.task(task), roles, source, version, n, " ".join(known), licence])
+    variants = any(contents.foreign(name) for name in contents.intermediates)
+    caption = "Data of each task: where it came from, catalog version, test examples a language; languages of the test "
+    caption += "sets of a target, else of the training data (targets are trained in English). "
+    caption += f"{'Training data' if variants else 'English training data'} {_cap(spec, 'train')}"
+    caption += f"{' a language' if variants else ''}, English dev sets {_cap(spec, 'dev')}."
     columns = ["task", "role", "source", "version", "n test", "languages", "licence of the original"]
     return Table("data", caption, columns, rows, prose=True)
 
 
 def _cap(spec: dict, split: str) -> str:
     cap = spec.get("data", {}).get(split)
-    return "no number of" if cap is None else f"{cap:,}"
+    return "are not capped" if cap is None else f"are capped at {cap:,} examples"
 
 
 def cost(contents: Contents) -> Table:
@@ -230,8 +233,9 @@ def cost(contents: Contents) -> Table:
 def scaling(contents: Contents) -> Table:
     """Fitted trends with model size, if any."""
     rows = [
-        [row["family"], style.target(row["target"]), style.task(row["intermediate"]), row["measure"].replace("_", " "),
-         str(row["n_sizes"]), f"{signed(row['slope'])} {bracket(row['ci_low'], row['ci_high'])}"]
+        [row["family"], style.target(row["target"]), contents.label(row["intermediate"], row["target"]),
+         row["measure"].replace("_", " "), str(row["n_sizes"]),
+         f"{signed(row['slope'])} {bracket(row['ci_low'], row['ci_high'])}"]
         for row in contents.tables["scaling"]
         if row["status"] == "fitted"
     ]  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from xstilts.report import style
+from xstilts.report import setting, style
 from xstilts.report.contents import Contents
 from xstilts.report.style import number, signed
 from xstilts.report.tables import Cell, Table
@@ -73,7 +73,7 @@ def baselines(contents: Contents) -> Table:
             name = contents.choice.get((model, target))
             score = contents.score(model, name, target, "mean_non_en") if name else None
             over = difference(contents.over_baseline.get((model, target, "mean_non_en")))
-            small = f"{style.task(name)}, {over.text} {over.small}"
+            small = f"{contents.label(name, target)}, {over.text} {over.small}" if name else ""
             row.append(Cell("–", "none") if score is None else Cell(number(score), over.css, small=small))
         known = published.get(target, {})
         rows.append([*row, number(known.get("none")), number(known.get("best"))])
@@ -81,8 +81,10 @@ def baselines(contents: Contents) -> Table:
         "Mean over the non-English languages. Each model with the intermediate chosen on English dev (retrieval: "
         "none); below it the difference to the strongest shallow baseline with its paired 95 % interval, in colour "
         "where that excludes 0. Published: XLM-R large on the full XTREME test sets, English included, plain and with "
-        "the best intermediate per target (X-STILTs); for retrieval jiant's replication (BUCC on its dev pools). "
+        "the best intermediate per target (X-STILTs)"
     )
+    again = setting.replication(contents)
+    caption += f"; {again}. " if again else ". "
     columns = ["target", "shallow baselines", *contents.models, "published: XLM-R large", "published: X-STILTs"]
     return Table("baselines", caption + QA, columns, rows, 2)
 

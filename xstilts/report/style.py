@@ -70,6 +70,11 @@ def number(value: float | None, digits: int = 1) -> str:
     return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
 
 
+def plural(count: int, word: str) -> str:
+    """`1 seed`, `3 seeds`."""
+    return f"{count} {word}" + ("" if count == 1 else "s")
+
+
 def parameters(value: float) -> str:
     """10.8 M, 3.5 G."""
     return (

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 LATEX = {"\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
          "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "–": "--", "±": r"$\pm$", "×": r"$\times$",
-         "•": r"$\bullet$", "≥": r"$\geq$", "●": r"$\bullet$", "○": r"$\circ$", "·": r"$\cdot$"}  # fmt: skip
+         "•": r"$\bullet$", "≥": r"$\geq$", "●": r"$\bullet$", "○": r"$\circ$", "·": r"$\cdot$",
+         "†": r"$\dagger$"}  # fmt: skip
 
 
 @dataclass(frozen=True)

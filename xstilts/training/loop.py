@@ -85,6 +85,7 @@ class _Run:
         self.steps = spec.get("steps") or mixtures.all_steps(dict(zip(sizes, own, strict=True)), sampling)
         self.plan = mixtures.plan(sizes, sampling, self.steps, spec["seed"])
         self.log_every = max(1, min(50, self.steps // 20))
+        # tasks with dev data agree on what follows: the study is refused otherwise
         hyper = next((task for task in tasks if task.dev), tasks[0]).hyper
         # without eval_every (or dev data) there is one candidate, the last step, whatever the preset's selection says
         looks = hyper.get("selection") == "english_dev_best" and any(task.dev for task in tasks)

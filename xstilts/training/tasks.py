@@ -86,7 +86,7 @@ def make_trainable(model: TaskModel, spec: dict, tasks: list[Task], device: torc
     for task in tasks:
         settings = {key: task.spec[key] for key in ("kind", "labels", "options")}
         model.add_head(task.name, task.spec["kind"], len(task.spec["labels"]), spec["seed"], settings)
-    dropout = tasks[0].hyper.get("dropout")
+    dropout = tasks[0].hyper.get("dropout")  # the tasks of a mixture agree on it: the study is refused otherwise
     if dropout is not None:
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):

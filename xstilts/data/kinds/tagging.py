@@ -1,9 +1,10 @@
 """One tag a word (UDPOS, PAN-X, CCG). Words come pre-split; the label sits on one piece of each word.
 
 Which piece is the hyper-parameter `labelled_piece`: `first` (XTREME's rule), `last`, or `first_nonboundary` (default):
-the first that is not a bare word-boundary piece. In Chinese, Japanese and Thai most pre-split words begin with a bare
-boundary piece, whose embedding says nothing about the word: XTREME's rule hides such a word from its own label.
-Sentences longer than `max_length` become windows of whole words, as XTREME splits them, and are merged by `decode`.
+the first that is not a bare word-boundary piece. Nearly every pre-split word of Chinese and Japanese begins with a bare
+boundary piece (docs/protocol.md), whose embedding says nothing about the word: XTREME's rule hides such a word from its
+own label. Sentences longer than `max_length` become windows of whole words, as XTREME splits them, and are merged by
+`decode`.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ def _rows(request: Request, path: Path) -> Iterator[tuple[str, dict]]:
 def _pools(request: Request, folder: Path) -> Iterator[tuple[str, dict]]:
     """Normalised retrieval rows of two sentence pools and the gold pairs between them.
 
-    `fields` may rename id, text (default `sentence`), source_id and target_id. A gold pair whose sentence has a
-    partner already is not added: `match` holds one id.
+    `fields` may rename id, text (default `sentence`), source_id and target_id. A sentence with two partners is a
+    UserError: `match` holds one id.
     """
     fields = {"id": "id", "text": "sentence", "source_id": "source_id", "target_id": "target_id"}
     fields.update(request.part.get("fields") or {})
@@ -48,8 +48,12 @@ def _pools(request: Request, folder: Path) -> Iterator[tuple[str, dict]]:
     match: dict[str, dict[str, str]] = {"source": {}, "target": {}}
     for where, row in _rows(request, gold_path):
         source, target = (_get(row, fields[name], where) for name in ("source_id", "target_id"))
-        if source not in match["source"] and target not in match["target"]:
-            match["source"][source], match["target"][target] = target, source
+        if match["source"].get(source, target) != target or match["target"].get(target, source) != source:
+            raise UserError(
+                f"{where}: {source!r} and {target!r}: one of them has another partner already. Gold pairs must be "
+                "one-to-one here: keep one of its lines (XTREME's F1 would count each)"
+            )
+        match["source"][source], match["target"][target] = target, source
     for side in ("source", "target"):
         seen = set()
         path = folder / f"{request.split}_{side}.jsonl"
@@ -66,4 +70,6 @@ def _pools(request: Request, folder: Path) -> Iterator[tuple[str, dict]]:
 def _get(row: dict, field: str, where: str) -> str:
     if field not in row:
         raise UserError(f"{where}: no field {field!r}; it has: {', '.join(row)}")
+    if not isinstance(row[field], str | int):
+        raise UserError(f"{where}: {field} is {str(row[field])[:80]!r}; it must be a string")
     return str(row[field])
