@@ -1,6 +1,7 @@
 """The report: complete, self-contained, equal to the byte, honest about what is missing."""
 
 import html
+import json
 import re
 import shutil
 import subprocess
@@ -476,3 +477,11 @@ def test_neither_part_imports_torch():
     code = "import sys, xstilts.analysis.run, xstilts.report.build, xstilts.report.figures; "
     code += "print([m for m in ('torch', 'transformers', 'snakemake', 'pandas') if m in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_targets_stand_in_xtremes_order_whatever_order_a_spec_has(demo):
+    spec, results, _ = demo
+    spec = json.loads(json.dumps(spec, sort_keys=True))
+    catalog = catalogs.load()
+    wanted = [name for name in catalog.targets if name in spec["targets"]]
+    assert Contents(spec, results, catalog).targets == wanted and wanted != list(spec["targets"])

@@ -8,12 +8,12 @@ from statistics import fmean, stdev
 
 from xstilts.analysis import comparisons, load, tables
 from xstilts.analysis.context import MODEL
+from xstilts.catalog import GROUPS, XTREME
 from xstilts.report import style
 
 NONE = "none"
 ENGLISH = "en"
 DAGGER = "†"  # marks an intermediate whose training read test languages
-GROUPS = ("classification", "tagging", "qa", "retrieval")
 
 
 class Contents:
@@ -26,7 +26,7 @@ class Contents:
         self.intermediate_records = load.intermediate_records(spec, results)
         self.models = sorted(spec["models"], key=lambda name: spec["models"][name]["non_embedding_parameters"])
         self.intermediates = style.intermediates(dict.fromkeys(cell["intermediate"] for cell in spec["cells"]))
-        self.targets = sorted(spec["targets"], key=lambda name: GROUPS.index(spec["targets"][name]["group"]))
+        self.targets = sorted(spec["targets"], key=self._place)
         self.attacks = list(spec["attacks"])
         self.colours = {name: style.MODEL_COLOURS[i % len(style.MODEL_COLOURS)] for i, name in enumerate(self.models)}
         self.markers = {name: style.MARKERS[i % len(style.MARKERS)] for i, name in enumerate(self.intermediates)}
@@ -50,6 +50,11 @@ class Contents:
             key = (row["model"], row["intermediate"], row["target"], row["language"])
             found.setdefault(key, {}).setdefault(row["seed"], []).append(row["value"])
         return {key: {seed: fmean(values) for seed, values in seeds.items()} for key, seeds in found.items()}
+
+    def _place(self, target: str) -> tuple[int, int]:
+        """XTREME's order by group (the order of a spec is that of its sorted JSON)."""
+        order = XTREME.index(target) if target in XTREME else len(XTREME)
+        return GROUPS.index(self.spec["targets"][target]["group"]), order
 
     # ---- languages of training
     def foreign(self, intermediate: str) -> list[str]:

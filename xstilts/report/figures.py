@@ -11,8 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from xstilts.catalog import GROUPS
 from xstilts.report import layers, style
-from xstilts.report.contents import GROUPS, NONE, Contents
+from xstilts.report.contents import NONE, Contents
 
 
 def gains(contents: Contents) -> Figure | None:
