@@ -10,13 +10,9 @@ import difflib
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from xstilts import presets
 from xstilts.errors import UserError
-
-if TYPE_CHECKING:
-    from xstilts.study import Study
 
 NONE = "none"
 ALL = "all"
@@ -34,7 +30,7 @@ class Mixture:
     steps: int | None
 
 
-def fill(study: Study) -> None:
+def fill(study) -> None:
     """Add the mixtures, cells and attack cells that the config asks for; what cannot be computed is a notice."""
     config = study.config
     if config["data_root"] and not Path(config["data_root"]).is_dir():
@@ -52,7 +48,7 @@ def fill(study: Study) -> None:
         _add_attacks(study, f"attacks[{index}]", block)
 
 
-def check(study: Study) -> None:
+def check(study) -> None:
     """Presets exist, and every target and trained variant has languages that its source has too."""
     _check_training(study)
     for task in [*study.targets, *(task for task in study.trained_tasks() if task in study.catalog.variants)]:
@@ -68,7 +64,7 @@ def unique(items) -> list:
     return list(dict.fromkeys(items))
 
 
-def _error(study: Study, key: str, value, allowed) -> UserError:
+def _error(study, key: str, value, allowed) -> UserError:
     names = [str(name) for name in allowed] if not isinstance(allowed, str) else []
     close = difflib.get_close_matches(str(value), names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
@@ -79,18 +75,18 @@ def _error(study: Study, key: str, value, allowed) -> UserError:
     )
 
 
-def _asked_intermediates(study: Study) -> list[str]:
+def _asked_intermediates(study) -> list[str]:
     """What the grid names as intermediates, whether or not it can be computed."""
     return unique(name for block in study.config["grid"] for name in block["intermediates"])
 
 
-def _known(study: Study, key: str, names: list[str], allowed) -> None:
+def _known(study, key: str, names: list[str], allowed) -> None:
     for name in names:
         if name not in allowed:
             raise _error(study, key, name, allowed)
 
 
-def _check_languages(study: Study) -> None:
+def _check_languages(study) -> None:
     config, catalog = study.config, study.catalog
     if config["languages"] != "all":
         _known(study, "languages", config["languages"], catalog.languages)
@@ -100,13 +96,13 @@ def _check_languages(study: Study) -> None:
             _known(study, f"target_languages.{target}", codes, catalog.task_languages(target))
 
 
-def _asked_languages(study: Study, task: str) -> tuple[str, str | list[str]]:
+def _asked_languages(study, task: str) -> tuple[str, str | list[str]]:
     """The config's key that says which languages a task has, and its value."""
     own = study.config["target_languages"]
     return (f"target_languages.{task}", own[task]) if task in own else ("languages", study.config["languages"])
 
 
-def _check_training(study: Study) -> None:
+def _check_training(study) -> None:
     """Every task that is trained or retrieves has the preset, overrides name such a task, and mixtures can be one."""
     training, trained = study.config["training"], study.trained_tasks()
     known = [*trained, *study.retrieval_targets]
@@ -136,7 +132,7 @@ def _check_training(study: Study) -> None:
             _check_agreement(study, name, {task: hyper[model, task, "intermediate"] for task in tasks})
 
 
-def _check_agreement(study: Study, name: str, hyper: dict[str, dict]) -> None:
+def _check_agreement(study, name: str, hyper: dict[str, dict]) -> None:
     """A mixture is one training: its tasks (-> hyper-parameters) have equal values of what cannot differ by batch."""
     scored = {task: values for task, values in hyper.items() if "dev" in study.train_splits(task)}
     looks = {task: values for task, values in scored.items() if values["selection"] == "english_dev_best"}
@@ -149,7 +145,7 @@ def _check_agreement(study: Study, name: str, hyper: dict[str, dict]) -> None:
             )
 
 
-def _check_source_languages(study: Study, target: str) -> None:
+def _check_source_languages(study, target: str) -> None:
     """The chosen source has each language asked for: a lexicon for generated data, a file for local data, a part for
     the others."""
     source, parts = study.source(target)
@@ -168,7 +164,7 @@ def _check_source_languages(study: Study, target: str) -> None:
             raise _error(study, f"{key} (source {source} of {target})", code, names)
 
 
-def _has_file(study: Study, part: dict, task: str, code: str) -> bool:
+def _has_file(study, part: dict, task: str, code: str) -> bool:
     """Whether the data folder has a language of a local part: its test file, or training text of a variant."""
     name = part["splits"].get("test" if task in study.targets else "train")
     name = name["from"] if isinstance(name, dict) else name
@@ -176,7 +172,7 @@ def _has_file(study: Study, part: dict, task: str, code: str) -> bool:
     return any((folder / f"{name}{side}.jsonl").is_file() for side in ("", "_source"))
 
 
-def _mixture_tasks(study: Study, name: str, mixture: dict) -> list[str]:
+def _mixture_tasks(study, name: str, mixture: dict) -> list[str]:
     """The tasks that a mixture asks for; an error where its settings mean nothing."""
     catalog, at = study.catalog, f"mixtures.{name}"
     if name == NONE or name in catalog.tasks:
@@ -201,7 +197,7 @@ def _mixture_tasks(study: Study, name: str, mixture: dict) -> list[str]:
     return tasks
 
 
-def _shares(study: Study, name: str, shares: dict, tasks: list[str], missing: list[str]) -> dict:
+def _shares(study, name: str, shares: dict, tasks: list[str], missing: list[str]) -> dict:
     """The fixed shares of the tasks that are there to be trained; one of these has none."""
     kept = {task: share for task, share in shares.items() if task not in missing}
     if kept and len(kept) == len(tasks) - len(missing):
@@ -211,7 +207,7 @@ def _shares(study: Study, name: str, shares: dict, tasks: list[str], missing: li
     return kept
 
 
-def _add_mixture(study: Study, name: str, mixture: dict, tasks: list[str]) -> None:
+def _add_mixture(study, name: str, mixture: dict, tasks: list[str]) -> None:
     """Add a mixture of the tasks that can be used, by a name that says which could not; without any, none is added."""
     missing = [task for task in tasks if not _available(study, task)]
     if missing == tasks:
@@ -239,7 +235,7 @@ def _add_mixture(study: Study, name: str, mixture: dict, tasks: list[str]) -> No
     study.mixtures[new] = Mixture(kept, {**sampling, **({"shares": shares} if shares else {})}, mixture["steps"])
 
 
-def _available(study: Study, task: str) -> bool:
+def _available(study, task: str) -> bool:
     try:
         study.source(task)
     except UserError as error:
@@ -249,7 +245,7 @@ def _available(study: Study, task: str) -> bool:
     return True
 
 
-def _add_block(study: Study, key: str, block: dict) -> None:
+def _add_block(study, key: str, block: dict) -> None:
     catalog, asked = study.catalog, block["intermediates"]
     _known(study, f"{key}.models", block["models"], catalog.models)
     single = [*catalog.intermediates, *catalog.variants]
@@ -268,7 +264,7 @@ def _add_block(study: Study, key: str, block: dict) -> None:
                 cell += [target for target in targets if target not in cell]
 
 
-def _add_attacks(study: Study, key: str, block: dict) -> None:
+def _add_attacks(study, key: str, block: dict) -> None:
     _known(study, f"{key}.attacks", block["attacks"], study.catalog.attacks)
     _known(study, f"{key}.models", block.get("models") or [], study.models)
     asked = [study.renamed.get(name, name) for name in block.get("intermediates") or []]
