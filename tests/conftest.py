@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+from fake_hub import FakeHub
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -15,3 +16,16 @@ def real_root() -> Path:
     if not (root / "xnli").is_dir():
         pytest.skip(f"no real data at {root}: set XSTILTS_REAL to a folder in the layout of docs/data.md")
     return root
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A local hub, and this process (with those that it starts) set to use it with a cache in `tmp_path/hf`."""
+    from huggingface_hub import constants
+
+    # read from the environment when the library is imported, maybe long before this test
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with FakeHub() as server:
+        for key, value in server.environment(tmp_path / "hf").items():
+            monkeypatch.setenv(key, value)
+        yield server

@@ -1,0 +1,1 @@
+"""The Hugging Face hub: what a repository holds, which of its files are needed, and how they are downloaded."""
