@@ -5,16 +5,16 @@ import json
 import re
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from xstilts import catalog as catalogs
-from xstilts import pin, preset_diff
+from xstilts import listing, preset_diff
 from xstilts import study as studies
 from xstilts.__main__ import main
 from xstilts.errors import UserError
+from xstilts.hub import pin
 from xstilts.specs import Specs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,7 +68,7 @@ def test_variants_can_be_named_but_are_none_of_the_nine(catalog):
     identity = catalog.tasks["mlm"].identity
     assert (identity["kind"], identity["metrics"], identity["labels"]) == ("mlm", [], [])
     assert catalog.preset("mlm", "jiant", stage="intermediate")["mask_probability"] == 0.15
-    listed = pin.list_catalog(catalog)
+    listed = listing.list_catalog(catalog)
     assert "\nVariants (2)\n" in listed and re.search(r"\nmlm +mlm +40 +hub", listed)
 
 
@@ -539,58 +539,7 @@ def test_a_language_is_one_row_or_one_lexicon(copy):
         catalogs.load(copy)
 
 
-# ---- pinning
-class Hub:
-    """A hub that knows one commit of each id."""
-
-    def __init__(self, files, known=(), fail=None):
-        self.files, self.known, self.fail, self.asked = files, known, fail, []
-
-    def _info(self, name, revision, files_metadata):
-        self.asked.append((name, revision))
-        if self.fail:
-            raise self.fail
-        if revision not in ("main", "refs/convert/parquet", *self.known):
-            raise NotFound()
-        sha = revision if revision in self.known else "1" * 40
-        siblings = [SimpleNamespace(rfilename=file, lfs=SimpleNamespace(sha256="0" * 64)) for file in self.files]
-        return SimpleNamespace(sha=sha, siblings=siblings)
-
-    dataset_info = model_info = _info
-
-
-class NotFound(Exception):
-    response = SimpleNamespace(status_code=404)
-
-
-def test_pin_confirms_the_candidate_or_takes_the_head(copy):
-    entry = catalogs.load(copy)
-    candidates = catalogs.read_yaml(entry.candidates_path)["candidates"]
-    known, said = candidates["rajpurkar/squad"]["revision"], []
-    table = pin.pin(entry, ["squad"], Hub(["plain_text/train.parquet", "README.md"], [known]), said.append)
-    assert table["rajpurkar/squad"]["revision"] == known and "confirmed" in said[0]
-    assert table["rajpurkar/squad"]["files"] == {"plain_text/train.parquet": "0" * 64}
-    table = pin.pin(catalogs.load(copy), ["xlm-r-base"], Hub(["model.safetensors"]), said.append)
-    assert table["FacebookAI/xlm-roberta-base"]["revision"] == "1" * 40 and "taking main" in said[1]
-    text = (copy / "catalog" / "revisions.lock").read_text(encoding="utf-8")
-    assert text.startswith("# Hub revisions") and set(yaml.safe_load(text)) == {
-        "rajpurkar/squad",
-        "FacebookAI/xlm-roberta-base",
-    }
-    assert catalogs.load(copy).revisions == table
-
-
-def test_pin_says_what_to_do_without_a_network_or_parquet(copy):
-    entry = catalogs.load(copy)
-    with pytest.raises(UserError, match=r"0 of 1 ids pinned. rajpurkar/squad: the hub could not be reached .Conn"):
-        pin.pin(entry, ["squad"], Hub([], fail=ConnectionError()), lambda text: None)
-    with pytest.raises(UserError, match=r"holds no .parquet file .it has squad.py"):
-        pin.pin(entry, ["squad"], Hub(["squad.py"]), lambda text: None)
-    with pytest.raises(UserError, match=r"'sqad' is neither a task nor a model"):
-        pin.pin(entry, ["sqad"], Hub([]))
-
-
 def test_the_listing_names_everything(catalog):
-    text = pin.list_catalog(catalog)
+    text = listing.list_catalog(catalog)
     for name in [*catalog.tasks, *catalog.models, *catalog.attacks, *catalog.languages]:
         assert re.search(rf"(^|\s){re.escape(name)}(\s|$)", text), name

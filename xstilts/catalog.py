@@ -11,9 +11,10 @@ from pathlib import Path
 
 from xstilts import presets
 from xstilts.errors import UserError
+from xstilts.hub import lock
 from xstilts.schema import ROOT, allowed, check_part, next_step, read_schema, read_yaml, shown, validate
 
-__all__ = ["ROOT", "Catalog", "Entry", "load", "read_yaml", "revisions", "validate"]
+__all__ = ["ROOT", "Catalog", "Entry", "load", "read_yaml", "validate"]
 GROUPS = ("classification", "tagging", "qa", "retrieval")
 # XTREME's order within the groups; other targets follow by name
 XTREME = ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc2018", "tatoeba")
@@ -67,6 +68,11 @@ class Catalog:
     def published_path(self) -> Path:
         """CSV of published scores: model, intermediate, target, metric, value, status, source."""
         return self.root / "catalog" / "published.csv"
+
+    @property
+    def lock_path(self) -> Path:
+        """Pinned revisions of hub data and models (xstilts/hub/lock.py), written by `xstilts pin`."""
+        return self.root / "catalog" / lock.DEFAULT.name
 
     @property
     def candidates_path(self) -> Path:
@@ -133,15 +139,10 @@ def load(root: Path | str | None = None) -> Catalog:
         languages = {**languages, **row}
         lexicon_targets[path.stem] = list(lexicon.get("targets", []))
     catalog = Catalog(
-        root, tasks, models, attacks, languages, lexicon_targets, _claims(folder), revisions(folder / "revisions.lock")
+        root, tasks, models, attacks, languages, lexicon_targets, _claims(folder), lock.read(folder / lock.DEFAULT.name)
     )
     _cross_check(catalog)
     return catalog
-
-
-def revisions(path: Path) -> dict[str, dict]:
-    """Pinned hub revisions: id -> {revision, kind, pinned_on, files} (written by `xstilts pin`)."""
-    return read_yaml(path) if path.exists() else {}
 
 
 # ---- reading
