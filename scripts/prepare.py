@@ -1,6 +1,7 @@
 """Prepare one task: examples/<task>/<language>/<split>.jsonl and gold/<task>/test-<language>.{tsv,json}.
 
---data-root and --licensed default to XSTILTS_DATA_ROOT and XSTILTS_LICENSED, which the workflow sets.
+--data-root and --licensed default to XSTILTS_DATA_ROOT and XSTILTS_LICENSED, which the workflow sets, --revisions to
+catalog/revisions.lock.
 """
 
 import os

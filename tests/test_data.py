@@ -6,6 +6,7 @@ from collections import Counter
 from types import SimpleNamespace
 
 import pytest
+from published import LABELS, parquet, pin, put_data
 
 from xstilts import files
 from xstilts.data import prepare as prepare_module
@@ -388,68 +389,113 @@ def test_what_the_source_lacks_is_named(tmp_path):
         run(tmp_path, spec("xnli", "pair", NLI_PART, {"dev": None}, labels=NLI))
 
 
-HUB_PART = {**NLI_PART, "id": "facebook/xnli", "config": "{language}", "revision": "b" * 40}
+# ---- the hub
+HUB_PART = {
+    "id": "facebook/xnli",
+    "config": "{language}",
+    "splits": {"train": "train", "test": "test"},
+    "fields": {"id": "idx", "text_a": "premise", "text_b": "hypothesis"},
+    "labels": {"0": "entailment", "1": "neutral", "2": "contradiction"},
+}
 
 
-def test_the_hub_is_read_at_its_pinned_revision(tmp_path, monkeypatch):
-    calls = []
-
-    def load_dataset(path, **arguments):
-        calls.append((path, arguments))
-        return nli_rows(2)
-
-    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
-    done = run(tmp_path, spec("xnli", "pair", HUB_PART, {"test": None}, ["de"], NLI, source="hub"))
-    assert calls == [("facebook/xnli", {"split": "test", "revision": "b" * 40, "name": "de"})]
-    assert len(done.read("de")) == 2
+@pytest.fixture
+def lock_path(tmp_path):
+    return tmp_path / "revisions.lock"
 
 
-def test_templates_take_a_languages_english_name(tmp_path, monkeypatch):
-    seen = []
-    rows = [qa_row("german-1", "a", "a", 0), qa_row("english-1", "a", "a", 0)]
-    fake = SimpleNamespace(load_dataset=lambda path, **arguments: seen.append(arguments["name"]) or rows)
-    monkeypatch.setitem(sys.modules, "datasets", fake)
-    named = qa_part(filter={"field": "id", "prefix": "{language_name}-"}, config="goldp.{language_name}")
-    part = {**named, "id": "tydiqa", "revision": "d" * 40}
-    done = run(tmp_path, spec("tydiqa", "span_qa", part, {"test": None}, ["de"], source="hub"))
-    assert seen == ["goldp.German"]
-    assert [row["id"] for row in done.read("de")] == ["german-1"]
+def hub_run(tmp_path, lock_path, part, revision, kind="pair", languages=("de",), labels=NLI, split="test", **more):
+    job = spec("xnli", kind, {**part, "revision": revision}, {split: None}, languages, labels, source="hub")
+    return run(tmp_path, {**job, **more}, data_root=None, revisions=lock_path)
 
 
-def test_files_are_named_where_the_hub_does_not_declare_splits(tmp_path, monkeypatch):
-    seen = []
-    fake = SimpleNamespace(load_dataset=lambda path, **arguments: seen.append(arguments) or nli_rows(1))
-    monkeypatch.setitem(sys.modules, "datasets", fake)
-    part = {**HUB_PART, "files": {"test": "default/test/0000.parquet"}}
-    run(tmp_path, spec("xnli", "pair", part, {"test": None}, labels=NLI, source="hub"))
-    assert seen == [{"split": "test", "revision": "b" * 40, "data_files": {"test": "default/test/0000.parquet"}}]
+def test_the_hub_is_read_at_its_pinned_revision_and_only_the_split_that_is_asked_for(tmp_path, hub, lock_path):
+    rows = [{**row, "label": number % 3} for number, row in enumerate(nli_rows(4))]
+    tables = {code: {"train": nli_rows(9), "test": rows} for code in ("de", "sw")}
+    revision = put_data(hub, lock_path, "facebook/xnli", tables, {"label": LABELS})
+    hub.add("dataset", "facebook/xnli", {"README.md": b"a later commit without the files"})
+    done = hub_run(tmp_path, lock_path, HUB_PART, revision)
+    assert [row["label"] for row in done.read("de")] == ["entailment", "neutral", "contradiction", "entailment"]
+    assert {path.path.split("/resolve/")[1] for path in hub.requests("/resolve/")} == {
+        f"{revision}/de/test-00000-of-00001.parquet"
+    }
 
 
-def test_a_lock_file_may_hold_the_revision(tmp_path, monkeypatch):
-    seen = []
-    fake = SimpleNamespace(load_dataset=lambda path, **arguments: seen.append(arguments["revision"]) or nli_rows(1))
-    monkeypatch.setitem(sys.modules, "datasets", fake)
-    lock = tmp_path / "revisions.lock"
-    lock.write_text(json.dumps({"facebook/xnli": {"revision": "c" * 40}}))
-    job = spec("xnli", "pair", {**HUB_PART, "revision": None}, {"test": None}, labels=NLI, source="hub")
-    run(tmp_path, job, revisions=lock)
-    assert seen == ["c" * 40]
+def test_files_that_declare_no_classes_are_mapped_by_number_and_unlabelled_rows_are_dropped(tmp_path, hub, lock_path):
+    rows = [{**row, "label": number - 1} for number, row in enumerate(nli_rows(4))]
+    for features in (None, {"label": LABELS}):  # a number without a name stays -1
+        revision = put_data(hub, lock_path, "facebook/xnli", {"de": {"test": rows}}, features)
+        done = hub_run(tmp_path, lock_path, {**HUB_PART, "drop_labels": ["-1"]}, revision)
+        assert [row["label"] for row in done.read("de")] == NLI
+        assert done.report["de", "test"]["dropped labels"] == 1
 
 
-def test_unpinned_ids_are_refused_before_the_hub_is_asked(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "datasets", None)  # importing it would fail
-    job = spec("xnli", "pair", {**HUB_PART, "revision": None}, {"test": None}, labels=NLI, source="hub")
+def test_class_names_of_another_order_are_not_read_by_number(tmp_path, hub, lock_path):
+    other = {"_type": "ClassLabel", "names": NLI[::-1]}
+    revision = put_data(hub, lock_path, "facebook/xnli", {"de": {"test": nli_rows(1)}}, {"label": other})
+    assert hub_run(tmp_path, lock_path, HUB_PART, revision).read("de")[0]["label"] == "contradiction"
+
+
+def test_templates_take_a_languages_english_name_and_rows_are_numbered_after_the_filter(tmp_path, hub, lock_path):
+    rows = [{**qa_row(key, "a", "a", 0), "key": key} for key in ("english-1", "german-1", "english-2", "german-2")]
+    revision = put_data(hub, lock_path, "qa/qa", {"goldp.German": {"test": rows}})
+    fields = {name: name for name in ("context", "question", "answers")}
+    part = {"id": "qa/qa", "config": "goldp.{language_name}", "splits": {"test": "test"}}
+    part |= {"fields": {**fields, "id": "key"}, "filter": {"field": "key", "prefix": "{language_name}-"}}
+    done = hub_run(tmp_path, lock_path, part, revision, "span_qa", labels=(), language_names={"de": "German"})
+    assert [row["id"] for row in done.read("de")] == ["german-1", "german-2"]
+    # without ids of its own, a row has the number that it has in a fetched folder, which lacks the other languages
+    pairs = [{**row, "language": code} for row, code in zip(nli_rows(4), ("en", "de", "en", "de"), strict=True)]
+    revision = put_data(hub, lock_path, "nli/nli", {"all": {"test": pairs}})
+    part = {**HUB_PART, "id": "nli/nli", "config": "all", "filter": {"field": "language", "prefix": "{language}"}}
+    part["fields"] = {"text_a": "premise", "text_b": "hypothesis"}
+    done = hub_run(tmp_path, lock_path, part, revision)
+    assert [(row["id"], row["text_a"]) for row in done.read("de")] == [("test-0", "p1"), ("test-1", "p3")]
+
+
+def test_the_name_of_a_language_is_the_jobs_not_the_machines(tmp_path, hub, lock_path):
+    revision = put_data(hub, lock_path, "facebook/xnli", {"Deutsch": {"test": nli_rows(2)}})
+    part = {**HUB_PART, "config": "{language_name}"}
+    assert hub_run(tmp_path, lock_path, part, revision, language_names={"de": "Deutsch"}).read("de")
+    with pytest.raises(UserError, match="no configuration 'German'; it has Deutsch"):
+        hub_run(tmp_path, lock_path, part, revision)
+
+
+def test_a_part_that_names_its_files_and_no_configuration_is_read(tmp_path, hub, lock_path):
+    path = "default/test/0000.parquet"
+    configs = {"default": {"test": [path]}}
+    revision = pin(hub, lock_path, "dataset", "allenai/cosmos_qa", {path: parquet(nli_rows(2))}, configs=configs)
+    part = {**HUB_PART, "id": "allenai/cosmos_qa", "files": {"test": path}}
+    del part["config"]
+    assert len(hub_run(tmp_path, lock_path, part, revision).read("de")) == 2
+
+
+@pytest.mark.parametrize("revision", [None, "main"])
+def test_unpinned_ids_are_refused_before_the_hub_is_asked(tmp_path, hub, lock_path, revision):
     with pytest.raises(UserError, match=r"facebook/xnli has no pinned revision.*python -m xstilts pin"):
-        run(tmp_path, job)
+        hub_run(tmp_path, lock_path, HUB_PART, revision)
+    assert not hub.log
 
 
-def test_a_hub_that_cannot_be_reached_points_to_local_data(tmp_path, monkeypatch):
-    def load_dataset(path, **arguments):
-        raise ConnectionError("offline mode is enabled")
+def test_a_lock_that_moved_on_since_the_job_was_planned_is_said(tmp_path, hub, lock_path):
+    revision = put_data(hub, lock_path, "facebook/xnli", {"de": {"test": nli_rows(2)}})
+    with pytest.raises(UserError, match=f"needs revision {'b' * 40}, and .*revisions.lock has {revision}.*again"):
+        hub_run(tmp_path, lock_path, HUB_PART, "b" * 40)
 
-    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=load_dataset))
-    with pytest.raises(UserError, match=r"ConnectionError: offline mode.*source `local`"):
-        run(tmp_path, spec("xnli", "pair", HUB_PART, {"test": None}, labels=NLI, source="hub"))
+
+def test_a_split_or_language_that_is_not_pinned_is_no_empty_set(tmp_path, hub, lock_path):
+    revision = put_data(hub, lock_path, "facebook/xnli", {"de": {"train": nli_rows(2)}})
+    with pytest.raises(UserError, match=r"'test'.*it has train.*xstilts pin"):
+        hub_run(tmp_path, lock_path, HUB_PART, revision)
+    with pytest.raises(UserError, match=r"configuration 'sw'; it has de"):
+        hub_run(tmp_path, lock_path, HUB_PART, revision, languages=["sw"])
+
+
+def test_a_broken_file_of_the_repository_is_named_and_nothing_is_written(tmp_path, hub, lock_path):
+    revision = put_data(hub, lock_path, "facebook/xnli", {"de": {"test": b"no parquet"}})
+    with pytest.raises(UserError, match=r"test-00000-of-00001\.parquet: not a parquet file"):
+        hub_run(tmp_path, lock_path, HUB_PART, revision)
+    assert not (tmp_path / "out").exists()
 
 
 def test_generated_examples_are_asked_for_by_cap_and_seed(tmp_path, monkeypatch):
@@ -469,35 +515,6 @@ def test_generated_examples_are_asked_for_by_cap_and_seed(tmp_path, monkeypatch)
     assert calls == [("mnli", "en", "train", None, 3), ("mnli", "en", "test", 4, 3)]
     assert [row["id"] for row in done.read("en")] == ["g0", "g1", "g2", "g3"]
     assert len(done.read("en", "train")) == 5
-
-
-CCG = {"path_key": "ccgbank", "splits": {"train": "train", "dev": {"from": "train", "hold_out": 0.4}}}
-
-
-@pytest.mark.parametrize(
-    ("name", "line"),
-    [
-        ("ccg.jsonl", '{"words": ["He", "runs"], "supertags": ["NP", "S\\\\NP"]}'),
-        ("ccg.txt", "He|PRP|NP runs|VBZ|S\\NP"),
-        ("ccg.txt", "He runs\tNP S\\NP"),
-        ("folder/train.jsonl", '{"words": ["He", "runs"], "supertags": ["NP", "S\\\\NP"]}'),
-    ],
-)
-def test_licensed_sentences_are_read_in_three_forms(tmp_path, name, line):
-    path = tmp_path / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(f"{line}\n" * 30)
-    place = path if "folder" not in name else path.parent
-    done = run(tmp_path, spec("ccg", "tagging", CCG, {"train": None, "dev": None}, source="licensed"), licensed=place)
-    row = done.read("en", "train")[0]
-    assert (row["tokens"], row["tags"]) == (["He", "runs"], ["NP", "S\\NP"])
-    assert len(done.read("en", "train")) + len(done.read("en", "dev")) == 30
-
-
-def test_licensed_data_that_is_absent_says_what_to_give(tmp_path):
-    job = spec("ccg", "tagging", CCG, {"train": None}, source="licensed")
-    with pytest.raises(UserError, match=r"licensed.*ccgbank.*does not exist"):
-        run(tmp_path, job, licensed=tmp_path / "absent")
 
 
 def test_the_script_takes_a_spec_and_paths(tmp_path, monkeypatch, capsys):

