@@ -76,7 +76,7 @@ onstart:
     if STUDY.unpinned():
         found.append(
             f"{len(STUDY.unpinned())} hub ids have no revision in catalog/revisions.lock: "
-            f"{', '.join(STUDY.unpinned())}. Next: python -m xstilts pin"
+            f"{', '.join(STUDY.unpinned())}. Next: python -m xstilts pin {STUDY.file}"
         )
     if found:
         raise WorkflowError(f"{STUDY.file}: " + "\n".join(found))

@@ -1,3 +1,9 @@
+from xstilts.models import folder
+
+# a spec knows the files of a local model by content, the jobs' environment knows where they lie
+folder.publish(FILES.model_folders())
+
+
 rule fetch_model:
     """A pretrained encoder in one plain layout, whatever its source."""
     output:

@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from xstilts import presets
+from xstilts import places, presets
 from xstilts.errors import UserError
 
 NONE = "none"
@@ -33,8 +33,7 @@ class Mixture:
 def fill(study) -> None:
     """Add the mixtures, cells and attack cells that the config asks for; what cannot be computed is a notice."""
     config = study.config
-    if config["data_root"] and not Path(config["data_root"]).is_dir():
-        raise _error(study, "data_root", config["data_root"], "an existing folder")
+    places.expand(study)
     _check_languages(study)
     for name, mixture in config["mixtures"].items():
         tasks = _mixture_tasks(study, name, mixture)
@@ -49,8 +48,10 @@ def fill(study) -> None:
 
 
 def check(study) -> None:
-    """Presets exist, and every target and trained variant has languages that its source has too."""
+    """Presets and the user's files exist, every target and trained variant has languages that its source has too."""
     _check_training(study)
+    places.check(study)
+    study.notices += places.stand_ins(study)
     for task in [*study.targets, *(task for task in study.trained_tasks() if task in study.catalog.variants)]:
         _check_source_languages(study, task)
         if not study.languages(task):
@@ -239,8 +240,10 @@ def _available(study, task: str) -> bool:
     try:
         study.source(task)
     except UserError as error:
-        if str(error) not in study.notices:
-            study.notices.append(str(error))
+        paths = f"{study.file}: sources: {study.config['sources']} (data_root: {study.config['data_root']}): "
+        notice = f"{task} is left out: {str(error).removeprefix(paths)}"  # notices are in specs, which hold no path
+        if notice not in study.notices:
+            study.notices.append(notice)
         return False
     return True
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from xstilts import paths
+from xstilts.data import ccgbank
+from xstilts.models import folder
 from xstilts.study import Study
 
 
@@ -18,8 +20,10 @@ class Outputs:
     def local_files(self, spec: dict) -> list[str]:
         """Files of the user's data folder that a prepare job reads (inputs that Snakemake checks and hashes)."""
         if spec["source"] == "licensed":
-            path = Path(self.config["licensed"]["ccgbank"])
-            return sorted(str(file) for file in path.rglob("*") if file.is_file()) if path.is_dir() else [str(path)]
+            splits = [part["splits"].get(split) for part in spec["parts"] for split in spec["splits"]]
+            names = [name["from"] if isinstance(name, dict) else name for name in splits if name]
+            root = Path(self.config["licensed"]["ccgbank"])
+            return sorted({str(path) for name in names for path in ccgbank.inputs(root, name)})
         if spec["source"] != "local":
             return []
         files = []
@@ -34,6 +38,21 @@ class Outputs:
                         Path(self.config["data_root"], part["folder"], code, f"{name}{side}.jsonl") for side in sides
                     ]
         return sorted({str(path) for path in files})
+
+    def model_folder(self, name: str) -> Path:
+        """The user's folder of a local model."""
+        entry = self.study.catalog.models[name]
+        return folder.place(entry.identity["source"], self.study.catalog.root, f"catalog/models/{name}.yaml")
+
+    def model_files(self, name: str) -> list[Path]:
+        """The files of a local model that make it what it is; UserError where one is missing."""
+        return folder.files(self.model_folder(name), f"catalog/models/{name}.yaml")
+
+    def model_folders(self) -> dict[str, str]:
+        """Local model -> its folder, for the environment of jobs: no spec and no shell line holds a path."""
+        models = self.study.catalog.models
+        names = [name for name in self.study.models if models[name].identity["source"]["type"] == "local"]
+        return {name: str(self.model_folder(name)) for name in names}
 
     def prepared_train(self, task: str) -> dict[str, str]:
         """Named outputs of a training preparation: `train` and `dev` in English, a variant's `train_<language>`."""

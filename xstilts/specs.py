@@ -13,13 +13,15 @@ from pathlib import Path
 from xstilts import catalog as catalogs
 from xstilts import summaries
 from xstilts.identity import canonical, source_digest, stage_code
+from xstilts.models import folder as folders
 from xstilts.outputs import Outputs
 from xstilts.study import NONE, Study
 
 # hyper-parameters that an evaluation needs; the others shape training only
 INFERENCE_KEYS = ("max_length", "doc_stride", "max_query_length", "max_answer_length", "n_best", "labelled_piece")
-# keys of a source's part that change no result: `replaces` chose the part
-DOCUMENTS = ("status", "source", "notes", "replaces")
+# keys of a source's part that change no result: `replaces` chose the part, `archives` say where its files come from
+DOCUMENTS = ("status", "source", "notes", "replaces", "archives", "megabytes")
+HUB_DOCUMENTS = (*DOCUMENTS, "folder")  # of a hub part: its place in a fetched folder
 
 
 @functools.cache
@@ -42,11 +44,11 @@ class Specs:
         languages = self.study.train_splits(task)
         spec = self._prepare(task, languages["train"], languages)
         others = {split: codes for split, codes in languages.items() if codes != spec["languages"]}
-        return {**spec, "split_languages": others} if others else spec
+        return self._named({**spec, "split_languages": others} if others else spec)
 
     def prepare_test(self, target: str) -> dict:
         """Test examples (and mining's dev pools, which set its threshold) in all the study's languages."""
-        return self._prepare(target, self.study.languages(target), Outputs(self.study).test_splits(target))
+        return self._named(self._prepare(target, self.study.languages(target), Outputs(self.study).test_splits(target)))
 
     def _prepare(self, task: str, languages: list[str], splits: Iterable[str]) -> dict:
         entry = self.tasks[task].identity
@@ -68,6 +70,15 @@ class Specs:
             "seed": self.config["data"]["seed"],
         }
 
+    def _named(self, spec: dict) -> dict:
+        """The spec, with the English names of its languages where the source's names are made of them."""
+        templates = [part.get("config") or "" for part in spec["parts"]]
+        templates += [(part.get("filter") or {}).get("prefix", "") for part in spec["parts"]]
+        if not any("{language_name}" in template for template in templates):
+            return spec
+        codes = {*spec["languages"]}.union(*spec.get("split_languages", {}).values())
+        return {**spec, "language_names": {code: self.study.catalog.languages[code]["name"] for code in sorted(codes)}}
+
     def _lexicons(self, languages: list[str]) -> dict[str, str]:
         """Digests of the lexicons that generated data of `languages` depend on: theirs, English, shared grammars."""
         folder, found, queue = self.study.catalog.root / "catalog" / "lexicons", {}, ["en", *languages]
@@ -81,18 +92,23 @@ class Specs:
 
     def pinned(self, part: dict) -> dict:
         """A source part with its pinned revision in place of what only documents it."""
-        part = {key: value for key, value in part.items() if key not in DOCUMENTS}
+        documents = HUB_DOCUMENTS if "id" in part else DOCUMENTS
+        part = {key: value for key, value in part.items() if key not in documents}
         revision = self.study.catalog.revisions.get(part.get("id", ""), {}).get("revision")
         return {**part, "revision": revision} if "id" in part else part
 
     # ---- models and training
     def model(self, name: str) -> dict:
+        """A model's catalog identity, with the pinned revisions or the digests of a local folder's files."""
         identity = self.study.catalog.models[name].identity
         source = identity["source"]
         if source["type"] == "hub":
             source = self._revised(source)
             if "tokenizer" in source:
                 source["tokenizer"] = self._revised(source["tokenizer"])
+        elif source["type"] == "local":  # what its files hold, and not where they lie
+            source = {key: value for key, value in source.items() if key != "folder"}
+            source["files"] = folders.digests(Outputs(self.study).model_files(name), self.study.catalog.root)
         return {"name": name, **identity, "source": source}
 
     def _revised(self, place: dict) -> dict:

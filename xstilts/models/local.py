@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+import json
+import os
 from pathlib import Path
 
 from xstilts.errors import UserError
 from xstilts.files import read_json
+from xstilts.models import folder as folders
 
 PREFIXES = ("roberta.", "bert.", "deberta.", "model.")
 # Heads of pretraining or of another task, never part of an encoder; position_ids is a buffer of older versions.
@@ -15,20 +17,47 @@ NOT_WEIGHTS = ("pooler.", "embeddings.position_ids", *HEADS)
 
 
 def build(source: dict, identity: dict, cache: Path) -> dict:
-    """Build the model of a `local` source: {folder, sha256?}; `sha256` pins the folder's model.safetensors.
+    """Build the model of a `local` source: {files: {name: sha256}} in a folder that XSTILTS_MODEL_FOLDERS names.
 
+    By hand `folder` may stand in the source itself, without `files`; `sha256` pins the folder's model.safetensors.
     Returns {"weights": {encoder name: tensor}, "config": dict, "tokenizer": tokenizers.Tokenizer, "revision": None}.
     """
-    folder = Path(source["folder"]).expanduser()
-    result = read(folder, folder / "tokenizer.json")
-    if source.get("sha256"):
-        digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
-        if digest != source["sha256"]:
+    where = f"catalog/models/{identity.get('name', '<name>')}.yaml"
+    known = json.loads(os.environ.get(folders.VARIABLE) or "{}")
+    given = source if source.get("folder") else {"folder": known.get(identity.get("name"))}
+    here = folders.place(given, Path.cwd(), where)
+    _verify(source, here, {path.name: path for path in folders.files(here, where)})
+    built = read(here, here / "tokenizer.json")
+    for key, of_config in (("layers", "num_hidden_layers"), ("hidden", "hidden_size")):
+        true = built["config"].get(of_config)
+        if key in identity and true is not None and true != identity[key]:
             raise UserError(
-                f"{folder}/model.safetensors: sha256 is {digest}, expected {source['sha256']} (source.sha256 of the "
+                f"{where}: identity.{key} is {identity[key]}, and {here}/config.json has {of_config} {true}. "
+                f"Write {key}: {true}"
+            )
+    return built
+
+
+def _verify(source: dict, here: Path, paths: dict[str, Path]) -> None:
+    """The folder's files are those of the spec (and of the catalog's `sha256`), byte for byte."""
+    planned = source.get("files") or {}
+    if planned and set(planned) != set(paths):
+        raise UserError(
+            f"{here}: holds {', '.join(paths)}; when the study was planned it held {', '.join(sorted(planned))}. "
+            "Run the study again"
+        )
+    for name, expected in planned.items():
+        if (found := folders.digest(paths[name])) != expected:
+            raise UserError(
+                f"{paths[name]}: sha256 is {found}; when the study was planned it was {expected}. Run the study again"
+            )
+    if source.get("sha256"):
+        found = folders.digest(here / "model.safetensors") if "model.safetensors" in paths else "that of no file"
+        if found != source["sha256"]:
+            raise UserError(
+                f"{here}/model.safetensors: sha256 is {found}, expected {source['sha256']} (source.sha256 of the "
                 "model's catalog file). Give the folder of that model, or correct the entry."
             )
-    return result
 
 
 def read(folder: Path, tokenizer: Path) -> dict:
