@@ -14,17 +14,21 @@ import pytest
 from analysis_study import XNLI
 
 from xstilts import catalog as catalogs
+from xstilts import obligations
 from xstilts.analysis import tables
 from xstilts.analysis.run import analyse
 from xstilts.analysis.shallow import PAIR_METHODS
+from xstilts.check.page import load_file
 from xstilts.files import write_jsonl
-from xstilts.report import datachecks, layers, setting, style
+from xstilts.identity import ROOT
+from xstilts.report import datachecks, layers, licences, setting, style
 from xstilts.report.build import all_tables, report
 from xstilts.report.build import page as build_page
 from xstilts.report.contents import Contents
 from xstilts.report.narrative import mixtures, summary, warnings
 from xstilts.report.samples import samples
 from xstilts.report.tables import Cell, Table
+from xstilts.specs import Specs
 
 
 @pytest.fixture(scope="module")
@@ -269,6 +273,77 @@ def test_layers_that_seeds_choose_differently_are_both_named(demo, tmp_path):
     tables.write("retrieval", rows + other, copy)
     line = "| BUCC | me5-small-l3 | none | 4 | 53.5 | – | 3, 5 | 63.5 | – | +10.0 |"
     assert line in layers.table(Contents(spec, copy, catalog)).markdown().splitlines()
+
+
+HUB = {
+    "xnli": ("hub", [{"id": "facebook/xnli", "revision": "b8dd5d7af51114dbda02c0e3f6133f332186418e"}]),
+    "bucc2018": ("local", [{"folder": "bucc2018_shared_task"}]),
+    "ccg": ("licensed", [{"path_key": "ccgbank"}]),
+    "tatoeba": ("embedded", [{"generator": "tatoeba"}]),
+}  # fmt: skip
+XLMR = {"type": "hub", "id": "FacebookAI/xlm-roberta-base", "revision": "e73636d4f797dec63c3081bb6ed5c7b0bb3f2089"}
+
+
+def test_licences_and_citations_of_everything_used_are_listed(demo):
+    spec, results, _ = demo
+    spec = {
+        **spec,
+        "sources": {task: source for task, (source, _) in HUB.items()},
+        "origins": {task: parts for task, (_, parts) in HUB.items()},
+        "revisions": {"data": {}, "models": {**spec["revisions"]["models"], "me5-small-l6": XLMR}},
+    }
+    contents = Contents(spec, results, catalogs.load())
+    rows = {
+        name: [str(cell) for cell in row[2:]] for row in licences.table(contents).rows for name in row[1].split(", ")
+    }
+    assert rows["XNLI"][:2] == ["facebook/xnli b8dd5d7af511", "CC BY-NC 4.0: non-commercial use only"]
+    assert "Conneau et al. 2018" in rows["XNLI"][2] and "https://github.com/facebookresearch/XNLI" in rows["XNLI"][2]
+    assert rows["BUCC"][0] == "your own files: bucc2018_shared_task"
+    assert rows["CCG"][0] == "your own licensed copy: ccgbank" and "LDC" in rows["CCG"][1]
+    assert rows["Tatoeba"] == ["this project", "generated here, MIT", "imitates Tatoeba"]
+    assert rows["me5-small-l6"][0] == "FacebookAI/xlm-roberta-base e73636d4f797"
+    assert rows["charswap"][1].startswith("MIT") and "1905.11268" in rows["charswap"][2]
+    assert "Richardson et al. 2013" in rows["sliding window"][2] and "McCoy" in rows["overlap counts"][2]
+    assert rows["majority label"][0] == "this project"
+    assert len(rows) == 4 + 2 + 2 + len({row["baseline"] for row in contents.tables["baselines"]})
+    asks = dict(licences.groups(contents))
+    assert asks["non-commercial use only"] == "XNLI"
+    assert "CCG" in asks["an agreement or terms of service that you must have accepted"]
+    found = all_tables(contents)
+    text = plain(section(build_page(contents, {}, found), "licences"))
+    assert (
+        "Non-commercial use only" in text
+        and "Nothing that this study used" not in text
+        and "https://github.com/facebookresearch/XNLI" in text
+    )
+
+
+def test_the_studys_spec_says_where_its_data_is_from():
+    origins = Specs(load_file(ROOT / "studies" / "paper.yaml")).report()["origins"]
+    assert [part["id"] for part in origins["anli"]] == ["facebook/anli"] * 3 + ["nyu-mll/glue", "stanfordnlp/snli"]
+    assert set(origins["xnli"][0]) == {"id", "revision"}
+
+
+def test_generated_data_is_listed_as_ours_and_never_under_the_originals_licence(demo):
+    spec, results, _ = demo
+    contents = Contents(spec, results, catalogs.load())
+    rows = [[str(cell) for cell in row] for row in licences.table(contents).rows if str(row[0]) == "data"]
+    assert len(rows) == len(spec["sources"]) and {row[3] for row in rows} == {"generated here, MIT"}
+    assert all(row[4].startswith("imitates ") for row in rows) and licences.groups(contents) == []
+    assert "is for non-commercial use only" in plain(section(page(results), "licences"))
+
+
+def test_licence_words_are_found_in_every_catalog_entry_that_has_them():
+    catalog = catalogs.load()
+    sources = {name: (next(iter(task.sources)), []) for name, task in catalog.tasks.items()}
+    models = {name: model.identity["source"] for name, model in catalog.models.items()}
+    asks = obligations.groups([*obligations.tasks(catalog, sources), *obligations.models(catalog, models)])
+    strict, alike, agreed, silent, *_ = asks.values()
+    assert {"anli", "qqp", "udpos", "xnli", "mnli_translated"} == set(strict)
+    assert {"squad", "squad_v2", "xquad", "mlqa", "panx", "udpos", "anli", "mnli"} <= set(alike) and "xnli" not in alike
+    assert {"qqp", "ccg"} == set(agreed) and {"bucc2018", "panx", "mminilmv2-l6", "mminilmv2-l12"} <= set(silent)
+    free = {"hellaswag", "commonsenseqa", "tatoeba", "pawsx", "xlm-r-large", "mbert"}
+    assert not free & {name for names in asks.values() for name in names}
 
 
 CLEAN = {

@@ -108,5 +108,11 @@ def analyse(specs) -> dict:
 
 
 def report(specs) -> dict:
-    """As `analyse`; the report shows what the analysis computed."""
-    return {**analyse(specs), "stage": "report", "report_code": stage_code("report")}
+    """As `analyse`; the report shows what the analysis computed, and where the data came from."""
+    study = specs.study
+    origins = {task: [_origin(specs.pinned(part)) for part in study.source(task)[1]] for task in study.data_tasks()}
+    return {**analyse(specs), "stage": "report", "report_code": stage_code("report"), "origins": origins}
+
+
+def _origin(part: dict) -> dict:
+    return {key: part[key] for key in ("id", "revision", "folder", "generator", "path_key") if key in part}

@@ -12,7 +12,7 @@ import markupsafe
 from xstilts import __version__
 from xstilts import catalog as catalogs
 from xstilts.files import replacing, write_text
-from xstilts.report import datachecks, layers, narrative, samples, sections, setting, shallow, style
+from xstilts.report import datachecks, layers, licences, narrative, samples, sections, setting, shallow, style
 from xstilts.report.contents import DAGGER, Contents
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -76,6 +76,7 @@ def all_tables(contents: Contents) -> dict[str, sections.Table]:
         sections.selection(contents),
         sections.data(contents),
         sections.cost(contents),
+        licences.table(contents),
     ]
     for table in tables:
         if any(DAGGER in str(cell) for row in table.rows for cell in row):
@@ -115,6 +116,7 @@ def page(contents: Contents, drawings: dict[str, str], tables: dict) -> str:
             for name in ("phases", "checkpoints", "layer", "layer_rule", "overrides")
         },
         findings=datachecks.findings(contents),
+        obligations=licences.groups(contents),
         swept=any(row["rule"] == "sweep" for row in contents.tables["retrieval"]),
         preset=training.get("preset", "–"),
         precision=training.get("precision", "–"),

@@ -197,15 +197,13 @@ def data(contents: Contents) -> Table:
             roles = "intermediate" if roles == "training" else f"{roles}, intermediate"
         known = spec["targets"][task]["languages"] if task in spec["targets"] else spec["train_languages"][task]
         version = str(entry.identity.get("version", "–")) if entry else "–"
-        licence = (entry.documentation.get("licence") or "–") if entry else "–"
-        rows.append([style.task(task), roles, source, version, n, " ".join(known), licence])
+        rows.append([style.task(task), roles, source, version, n, " ".join(known)])
     variants = any(contents.foreign(name) for name in contents.intermediates)
     caption = "Data of each task: where it came from, catalog version, test examples a language; languages of the test "
     caption += "sets of a target, else of the training data (targets are trained in English). "
     caption += f"{'Training data' if variants else 'English training data'} {_cap(spec, 'train')}"
     caption += f"{' a language' if variants else ''}, English dev sets {_cap(spec, 'dev')}."
-    columns = ["task", "role", "source", "version", "n test", "languages", "licence of the original"]
-    return Table("data", caption, columns, rows, prose=True)
+    return Table("data", caption, ["task", "role", "source", "version", "n test", "languages"], rows, prose=True)
 
 
 def _cap(spec: dict, split: str) -> str:
