@@ -23,12 +23,19 @@ def main(argv: list[str] | None = None) -> int:
     listing.add_argument("--model", help="diff: the values for this model")
     listing.add_argument("--sources", action="store_true", help="diff: where the numbers were read")
     pin = commands.add_parser("pin", help="ask the hub for the revisions of everything, write catalog/revisions.lock")
-    pin.add_argument("names", nargs="*", help="only these tasks or models")
+    pin.add_argument("names", nargs="*", help="only these tasks and models, or those of these study files")
+    pin.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help="of the study files, as of `check`")
     check = commands.add_parser("check", help="check a study: what it needs, what is missing")
     check.add_argument("study")
     check.add_argument(
         "--config", nargs="*", default=[], metavar="KEY=VALUE", help="as snakemake's, e.g. data_root=..."
     )
+    fetch = commands.add_parser("fetch", help="bring a study's data and models into a folder")
+    fetch.add_argument("study")
+    fetch.add_argument("--to", required=True, metavar="DIR", type=Path, help="the folder; afterwards data_root=DIR")
+    fetch.add_argument("--jobs", type=int, default=4, help="downloads at once (default 4)")
+    fetch.add_argument("--verify", action="store_true", help="fetch nothing: compare every file with the manifest")
+    fetch.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help="as of `check`")
     commands.add_parser("score", help="official XTREME scores of a submission folder", add_help=False)
     commands.add_parser("attack", help="attack one trained model on one file", add_help=False)
     export = commands.add_parser("export", help="write a complete Hugging Face folder of a checkpoint")
@@ -57,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _catalog(arguments, rest):
-    from xstilts import catalog, pin, preset_diff
+    from xstilts import catalog, listing, preset_diff
 
     entries = catalog.load()
     if arguments.action == "diff":
@@ -65,19 +72,56 @@ def _catalog(arguments, rest):
     elif arguments.presets or arguments.task or arguments.model or arguments.sources:
         raise UserError("catalog list: takes nothing more. Presets are compared by `catalog diff PRESET PRESET`.")
     else:
-        print(pin.list_catalog(entries))
+        print(listing.list_catalog(entries))
 
 
 def _pin(arguments, rest):
-    from xstilts import catalog, pin
+    from xstilts import catalog
+    from xstilts.hub import pin
 
-    pin.pin(catalog.load(), arguments.names)
+    names = []
+    for name in arguments.names:
+        names += _names_of(name, arguments.config) if name.endswith((".yaml", ".yml")) else [name]
+    pin.pin(catalog.load(), names)
+
+
+def _names_of(file: str, config: list[str]) -> list[str]:
+    """The tasks and models that a study reads from the hub."""
+    from xstilts.check.page import load_file
+
+    study = load_file(file, _changes(config))
+    models = [name for name in study.models if study.catalog.models[name].identity["source"]["type"] == "hub"]
+    found = [*(task for task in study.data_tasks() if study.source(task)[0] == "hub"), *models]
+    if not found:
+        raise UserError(f"{file}: nothing of it comes from the hub, so there is nothing to pin")
+    return found
+
+
+def _changes(config: list[str]) -> dict:
+    """KEY=VALUE arguments as a mapping; values are YAML, as Snakemake reads them."""
+    import yaml
+
+    for one in config:
+        if "=" not in one:
+            raise UserError(f"--config {one}: allowed: KEY=VALUE, such as data_root=/path")
+    return {key: yaml.safe_load(value) for key, value in (one.split("=", 1) for one in config)}
 
 
 def _check(arguments, rest):
-    from xstilts.check import check
+    from xstilts.check.page import check
 
-    print(check(arguments.study, dict(one.split("=", 1) for one in arguments.config)))
+    print(check(arguments.study, _changes(arguments.config)))
+
+
+def _fetch(arguments, rest):
+    from xstilts import fetch
+    from xstilts.check.page import load_file
+
+    study = load_file(arguments.study, _changes(arguments.config))
+    if arguments.verify:
+        print(fetch.verify(arguments.to, study))
+    else:
+        print(fetch.fetch(study, arguments.to, arguments.jobs))
 
 
 def _score(arguments, rest):
@@ -136,6 +180,7 @@ COMMANDS = {
     "catalog": _catalog,
     "pin": _pin,
     "check": _check,
+    "fetch": _fetch,
     "score": _score,
     "attack": _attack,
     "export": _export,
