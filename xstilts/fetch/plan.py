@@ -21,8 +21,8 @@ class Item:
 
     path: relative to the folder. kind: data, model, wheel or pool. bytes: to download for it (several items of one
     parquet file each count it, `download_bytes` does not); None: unknown. users: tasks or models that read it.
-    files: hub path -> row of the lock. source: what else making it needs: a wheel's source, a pool's fields, a field for
-    row numbers.
+    files: hub path -> row of the lock. source: what else making it needs (a wheel's source, a pool's fields, a field
+    for row numbers).
     """
 
     path: str
