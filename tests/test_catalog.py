@@ -10,11 +10,10 @@ import pytest
 import yaml
 
 from xstilts import catalog as catalogs
-from xstilts import listing, preset_diff
+from xstilts import listing, pin, preset_diff
 from xstilts import study as studies
 from xstilts.__main__ import main
 from xstilts.errors import UserError
-from xstilts.hub import pin
 from xstilts.specs import Specs
 
 ROOT = Path(__file__).resolve().parent.parent

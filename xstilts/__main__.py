@@ -76,8 +76,7 @@ def _catalog(arguments, rest):
 
 
 def _pin(arguments, rest):
-    from xstilts import catalog
-    from xstilts.hub import pin
+    from xstilts import catalog, pin
 
     names = []
     for name in arguments.names:
