@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+import sys
 import threading
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import unquote
+from urllib.parse import unquote, urlencode
 
 from fake_hub_http import API, Commit, Failed, git_id, handler, sibling, tree
 
@@ -28,6 +29,17 @@ class Request(NamedTuple):
     status: int
     token: str | None = None
     host: str = "hub"
+    encoding: str | None = None  # Accept-Encoding
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def handle_error(self, request, client_address):
+        """A client that went away, as killed ones do, is no fault of the server: said nowhere."""
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
 
 
 class FakeHub:
@@ -35,7 +47,10 @@ class FakeHub:
 
     def __init__(self):
         self.log: list[Request] = []
-        self.plain: dict[str, bytes] = {}
+        self.plain: dict[str, tuple[bytes, str]] = {}
+        self.page = 100  # entries on a page of a tree; the real hub has 1000
+        self.described: int | None = None  # so many files are in a repository's description (None: all)
+        self.public = ""  # what links to a next page begin with, where it is not this hub's address
         self._repositories: dict[tuple[str, str], dict[str, Commit]] = {}
         self._branches: dict[tuple[str, str], dict[str, str]] = {}
         self._gated: dict[str, tuple[str | None, bool]] = {}
@@ -45,9 +60,7 @@ class FakeHub:
 
     def __enter__(self) -> FakeHub:
         for _ in range(2):
-            server = ThreadingHTTPServer(("127.0.0.1", 0), handler(self))
-            server.daemon_threads = True
-            server.block_on_close = False
+            server = Server(("127.0.0.1", 0), handler(self))
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
             self._servers.append(server)
         self.url, self.cdn = (f"http://127.0.0.1:{server.server_address[1]}" for server in self._servers)
@@ -85,9 +98,12 @@ class FakeHub:
         for commit in hits:
             commit.files[path] = data
 
-    def place(self, path: str, data: bytes) -> str:
-        """Serve bytes at `<url>/<path>`, outside any repository (an archive, say); returns the address."""
-        self.plain[f"/{path}"] = data
+    def place(self, path: str, data: bytes, weak: bool = False) -> str:
+        """Serve bytes at `<url>/<path>`, outside any repository (an archive, say); returns the address.
+
+        `weak`: with an ETag that stands for the meaning and not for the bytes.
+        """
+        self.plain[f"/{path}"] = (data, f'{"W/" * weak}"{git_id(data)}"')
         return f"{self.url}/{path}"
 
     def gate(self, name: str, token: str | None = None, hidden: bool = False) -> None:
@@ -98,9 +114,11 @@ class FakeHub:
         """Set the next answers for requests whose path matches the regular expression, one each, in order.
 
         An answer is a status (429, 500, 503, 401, 403 ..., also with headers: (429, {"Retry-After": "2"})),
-        ("cut", bytes): the connection breaks after so many bytes of the body, ("slow", seconds for 64 KiB), "whole": a
-        range is ignored, or None: as usual. `cut`, `slow` and `whole` wait for a request that has a file as its answer
-        (no HEAD, no redirect); a path of the second origin is that of the hub behind `/cdn`.
+        ("cut", bytes): the connection breaks after so many bytes of the body, ("short", bytes): the answer ends there
+        as if it were whole (no Content-Length, or a shorter range than asked), ("slow", seconds for 64 KiB), "whole": a
+        range is ignored, "gzip": the body is compressed, ("range", first byte): another range than asked, or None: as
+        usual. Answers that begin with a word wait for a request that has a file as its answer (no HEAD, no redirect); a
+        path of the second origin is that of the hub behind `/cdn`.
         """
         self._failures.append((re.compile(pattern), list(answers)))
 
@@ -173,9 +191,15 @@ class FakeHub:
         self.admit(kind, unquote(name), token, describing=True)
         commit = self.commit(kind, unquote(name), revision and unquote(revision), token)
         if action in ("tree", "paths-info"):
-            return tree(commit, unquote(inside or ""), query, wanted)
+            found = tree(commit, unquote(inside or ""), query, wanted)
+            first = int(query.get("cursor", ["0"])[0])
+            last = first + self.page
+            if wanted is not None or last >= len(found):
+                return found[first:] if wanted is None else found, {}
+            arguments = urlencode({**{key: values[0] for key, values in query.items()}, "cursor": last})
+            return found[first:last], {"Link": f'<{self.public or self.url}{path}?{arguments}>; rel="next"'}
         blobs = query.get("blobs", [""])[0].lower() in ("true", "1")
-        return {
+        description = {
             "id": unquote(name),
             "sha": commit.sha,
             "private": False,
@@ -186,5 +210,6 @@ class FakeHub:
             "likes": 0,
             "lastModified": "2024-01-01T00:00:00.000Z",
             "createdAt": "2024-01-01T00:00:00.000Z",
-            "siblings": [sibling(commit, file, blobs) for file in sorted(commit.files)],
+            "siblings": [sibling(commit, file, blobs) for file in sorted(commit.files)[: self.described]],
         }
+        return description, {}

@@ -6,6 +6,7 @@ second origin refuses a request that carries a token, as signed storage addresse
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import re
@@ -104,11 +105,11 @@ def handler(hub):
                     raise Failed(status, headers, f"answer {status} on demand")
                 if API.fullmatch(self.plain):
                     wanted = _wanted(body) if self.command == "POST" else None
-                    found = hub.describe(self.plain, query, self.token, wanted)
-                    self.send(200, {"Content-Type": "application/json"}, json.dumps(found).encode())
+                    found, headers = hub.describe(self.plain, query, self.token, wanted)
+                    self.send(200, {"Content-Type": "application/json", **headers}, json.dumps(found).encode())
                 elif unquote(self.plain) in hub.plain:
-                    data = hub.plain[unquote(self.plain)]
-                    self.content({"ETag": f'"{git_id(data)}"', "Accept-Ranges": "bytes"}, data)
+                    data, etag = hub.plain[unquote(self.plain)]
+                    self.content({"ETag": etag, "Accept-Ranges": "bytes"}, data)
                 elif FILE.fullmatch(self.plain):
                     self.file()
                 else:
@@ -116,7 +117,7 @@ def handler(hub):
             except Failed as failed:
                 headers = {"Content-Type": "application/json", "X-Error-Message": failed.message, **failed.headers}
                 self.send(failed.status, headers, json.dumps({"error": failed.message}).encode())
-            except (BrokenPipeError, ConnectionResetError):
+            except OSError:
                 self.close_connection = True
 
         do_HEAD = do_POST = do_GET
@@ -149,23 +150,30 @@ def handler(hub):
             answer = hub.answer_for(unquote(self.plain), has_body=True) if self.command == "GET" else None
             asked, status = self.headers.get("Range"), 200
             unchanged = self.headers.get("If-Range", headers["ETag"]) == headers["ETag"]
-            if asked and answer != "whole" and unchanged:
+            how, value = answer if isinstance(answer, tuple) else (answer, None)
+            if asked and how not in ("whole", "gzip") and unchanged:
                 first, last = re.fullmatch(r"bytes=(\d+)-(\d*)", asked).groups()
-                first, last = int(first), min(int(last or len(data) - 1), len(data) - 1)
+                first, last = value if how == "range" else int(first), min(int(last or len(data) - 1), len(data) - 1)
+                if how == "short":
+                    last = min(last, first + value - 1)
                 if first >= len(data):
                     raise Failed(416, {"Content-Range": f"bytes */{len(data)}"}, "Range not satisfiable")
                 headers["Content-Range"] = f"bytes {first}-{last}/{len(data)}"
                 data, status = data[first : last + 1], 206
-            how, value = answer if isinstance(answer, tuple) else (None, None)
+            if how == "gzip":
+                headers["Content-Encoding"], data = "gzip", gzip.compress(data)
+            elif how == "short" and status == 200:
+                headers["Connection"], data = "close", data[:value]
             self.send(status, headers, data, cut=value if how == "cut" else None, slow=value if how == "slow" else 0)
 
         def send(self, status: int, headers: dict, data: bytes, cut: int | None = None, slow: float = 0):
             row = (self.command, unquote(self.plain), self.headers.get("Range"), status, self.token, self.host)
-            hub.record(*row)
+            hub.record(*row, self.headers.get("Accept-Encoding"))
             self.send_response(status)
             for key, value in headers.items():
                 self.send_header(key, value)
-            self.send_header("Content-Length", str(len(data)))
+            if "Connection" not in headers:
+                self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             if self.command == "HEAD":
                 return

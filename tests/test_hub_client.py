@@ -1,6 +1,8 @@
 """Downloads from a local hub: what a user gets, reads and finds on the disk when it answers, refuses or breaks off."""
 
+import email.utils
 import os
+import re
 import resource
 import signal
 import socket
@@ -13,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from xstilts.errors import UserError
-from xstilts.hub import client, transfer
+from xstilts.fetch.progress import Progress, Stopped
+from xstilts.hub import client, refusals, transfer
 
 DATA = "de/test-00000-of-00001.parquet"
 LARGE = bytes(range(256)) * 1200  # 307,200 bytes behind a redirect
@@ -56,6 +59,44 @@ def test_description_lists_sizes_and_digests(repository):
     assert info.files["config.json"]["bytes"] == len(SMALL) and len(info.files["config.json"]["sha1"]) == 40
     assert client.read_text("dataset", NAME, commit, "README.md") == "---\nlicense: mit\n---\n"
     assert client.read_text("dataset", NAME, commit, "LICENSE") is None
+
+
+@pytest.mark.parametrize("mirror", [False, True], ids=["hub", "mirror"])
+def test_files_of_a_large_repository_are_all_listed(hub, monkeypatch, mirror):
+    """The description is cut and the tree comes in pages; a mirror's links may lead to the hub itself."""
+    files = {f"x/part-{number:05}-of-00025.parquet": bytes(number) for number in range(25)}
+    commit = hub.add("dataset", NAME, {**files, "README.md": b""})
+    hub.page, hub.described, hub.public = 10, 3, "http://hub.invalid" if mirror else ""
+    hub.fail("/tree/", 503, None, 503)  # a page is repeated, not the list
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    info = client.info("dataset", NAME, "main")
+    assert info.sha == commit and set(info.files) == {*files, "README.md"}
+    assert [info.files[path]["bytes"] for path in files] == [*range(25)]
+    assert len(hub.requests("/tree/", status=200)) == 3 and len(hub.requests("/tree/", status=503)) == 2
+    assert {row.token for row in hub.log} == {"hf_secret"}, "every page of a private repository needs the token"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda rows: [], "it lists no file"),
+        (lambda rows: [{**rows[0], "size": None}, *rows[1:]], "size or digest of README.md is missing"),
+        (lambda rows: [*rows[:-1], {"type": "file", "path": "x.json"}], "size or digest of x.json is missing"),
+    ],
+)
+def test_a_list_that_is_no_list_is_refused(repository, monkeypatch, change, message):
+    import fake_hub
+
+    tree = fake_hub.tree
+    monkeypatch.setattr(fake_hub, "tree", lambda *asked: change([row for row in tree(*asked) if row["type"] == "file"]))
+    with pytest.raises(UserError, match=f"data set {NAME} at main: .*{message}.*HF_ENDPOINT"):
+        client.info("dataset", NAME, "main")
+
+
+def test_a_description_without_a_commit_is_refused(hub):
+    hub.add("dataset", NAME, {"README.md": b""}, revision="main-as-it-is")
+    with pytest.raises(UserError, match="its commit is 'main-as-it-is', expected 40 hex digits"):
+        client.info("dataset", NAME, "main")
 
 
 @pytest.mark.parametrize("path", [DATA, "config.json"])
@@ -133,6 +174,41 @@ def test_429_waits_as_long_as_the_server_asks(repository, monkeypatch, capsys):
         assert f"HTTP 429 Too Many Requests; trying again in {seconds} s" in said
 
 
+def test_a_server_may_name_the_time_to_come_back(repository, monkeypatch, capsys):
+    hub, _, _ = repository
+    monkeypatch.setenv("XSTILTS_RETRY_WAIT", "0.001")
+    for seconds in (100, -100):
+        hub.fail("/resolve/", (503, {"Retry-After": email.utils.formatdate(time.time() + seconds, usegmt=True)}), None)
+        assert get(repository, into=None).read_bytes() == LARGE
+        get(repository).unlink()
+    waits = [float(text) for text in re.findall(r"trying again in (\S+) s", capsys.readouterr().err)]
+    assert len(waits) == 2 and 0.09 < waits[0] <= 0.1 and waits[1] == 0.001
+
+
+def test_a_wait_ends_when_the_fetch_is_stopped(repository, tmp_path, monkeypatch):
+    hub, _, _ = repository
+    monkeypatch.setenv("XSTILTS_RETRY_WAIT", "1")
+    hub.fail("test-00000", ("cut", 100_000), *[(503, {"Retry-After": "200"})] * 9)
+    ended = []
+
+    def bring():
+        try:
+            get(repository, into=tmp_path, progress=progress.add)
+        except Stopped:
+            ended.append(time.monotonic())
+
+    with Progress(0, 0, 1, print) as progress:
+        worker = threading.Thread(target=bring, daemon=True)
+        worker.start()
+        while not hub.requests(status=503):
+            assert worker.is_alive()
+            time.sleep(0.01)
+        stopped = time.monotonic()
+    worker.join(20)
+    assert ended and ended[0] - stopped < 2
+    assert (tmp_path / f"{DATA}.part").stat().st_size == 100_000, "what arrived is kept"
+
+
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_server_errors_pass(repository, status, capsys):
     hub, commit, _ = repository
@@ -170,6 +246,50 @@ def test_no_server_at_all(repository, monkeypatch, tmp_path):
     assert files_in(tmp_path / "out") == []
 
 
+def test_errors_say_whether_anything_answers(repository, monkeypatch, tmp_path):
+    """A caller with many files asks a dead server once, and says one reason for all files."""
+    hub, commit, rows = repository
+
+    def error(path=DATA):
+        with pytest.raises(refusals.Refused) as caught:
+            client.download("dataset", NAME, commit, path, rows[path], into=tmp_path / "out")
+        assert str(caught.value).startswith(f"data set {NAME} at {commit}, file {path}: {caught.value.reason}")
+        return caught.value
+
+    hub.fail("/resolve/", *[503] * transfer.ATTEMPTS, 403, ("cut", 10), *[("cut", 0)] * 20)
+    for words in ("busy or down", "refuses access", "breaks off"):
+        found = error()
+        assert words in found.reason and found.server == (hub.cdn if "breaks" in words else hub.url)
+        assert type(found) is refusals.Refused and DATA not in found.reason
+    hub.recover()
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{free.getsockname()[1]}"
+        live, hub.cdn = hub.cdn, dead
+        found = error()  # the hub answers, the host of its large files does not
+        assert isinstance(found, refusals.Unreachable) and found.server == dead and f"{dead} cannot be" in found.reason
+        hub.cdn = live
+        with pytest.raises(refusals.Unreachable) as caught:
+            client.fetch_url(f"{dead}/bucc/x.tar.bz2", tmp_path)
+        assert caught.value.server == dead and "x.tar.bz2" not in caught.value.reason
+        assert f"put it at {tmp_path}/x.tar.bz2" in str(caught.value)
+        monkeypatch.setenv("HF_ENDPOINT", dead)
+        reasons = {(type(one), one.server, one.reason) for one in (error(), error("config.json"))}
+        assert {(kind, server) for kind, server, _ in reasons} == {(refusals.Unreachable, dead)} and len(reasons) == 1
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert type(error()) is refusals.Offline and error().reason == error("config.json").reason
+
+
+def test_an_archive_that_breaks_off_names_its_own_server(hub, tmp_path):
+    """A shorter range than asked has no request's address in its error; the hub is another server."""
+    hub.place("bucc/y.tar.bz2", LARGE)
+    hub.fail("bucc", ("cut", 10), *[("short", 0)] * 20)
+    message = f"connection to {hub.cdn} breaks off.*put it at.*10 bytes are kept"
+    with pytest.raises(refusals.Refused, match=message) as caught:
+        client.fetch_url(f"{hub.cdn}/bucc/y.tar.bz2", tmp_path)
+    assert caught.value.server == hub.cdn and hub.cdn != hub.url
+
+
 def test_server_that_says_nothing_is_given_up(repository, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_DOWNLOAD_TIMEOUT", "0.1")
     with socket.create_server(("127.0.0.1", 0)) as silent:
@@ -203,6 +323,55 @@ def test_cuts_without_a_byte_end_and_keep_what_is_there(repository, tmp_path):
     hub.recover()
     assert get(repository, into=tmp_path / "out").read_bytes() == LARGE
     assert [row.range for row in hub.requests(host="cdn")] == ["bytes=100000-"]
+
+
+def test_an_answer_that_ends_early_goes_on(repository, tmp_path, capsys):
+    """No length and a closed connection, then a shorter range than asked: nothing that arrived is thrown away."""
+    hub, _, _ = repository
+    hub.fail("test-00000", ("short", 100_000), ("short", 50_000))
+    seen = []
+    assert get(repository, into=tmp_path / "out", progress=seen.append).read_bytes() == LARGE
+    assert [row.range for row in hub.requests(host="cdn")] == [None, "bytes=100000-", "bytes=150000-"]
+    assert sum(seen) == len(LARGE) and min(seen) >= 0
+    assert "the answer ended at 100000 of 307200 bytes; trying again" in capsys.readouterr().err
+
+
+def test_answers_that_end_early_without_a_byte_are_given_up(repository, tmp_path):
+    hub, _, _ = repository
+    out = tmp_path / "out"
+    hub.fail("test-00000", *[("short", 0)] * 20)
+    text = refused(repository, into=out)
+    assert "0 of 307200 bytes, 5 attempts in a row" in text and "not the one that was pinned" not in text
+    assert len(hub.requests(host="cdn")) == transfer.ATTEMPTS and files_in(out) == []
+    hub.recover()
+    hub.fail("test-00000", ("short", 100_000), *[("cut", 0)] * 20)
+    assert "100000 bytes are kept" in refused(repository, into=out)
+    assert files_in(out) == [f"{DATA}.part"]
+
+
+def test_a_shorter_file_without_a_length_is_a_changed_one(repository, tmp_path):
+    hub, _, _ = repository
+    hub.tamper(NAME, DATA, LARGE[:1000])
+    hub.fail("test-00000", ("short", 5000))
+    text = refused(repository, into=tmp_path / "out")
+    assert "the server has 1000 bytes" in text and "not the one that was pinned" in text
+
+
+def test_a_compressed_answer_is_no_changed_file(repository, tmp_path):
+    """Its Content-Length counts other bytes. Compression is not asked for: a part could not be continued."""
+    hub, _, _ = repository
+    hub.fail("test-00000", "gzip", ("cut", 100_000), "gzip")
+    for folder in ("a", "b"):
+        assert get(repository, into=tmp_path / folder).read_bytes() == LARGE
+    assert {row.encoding for row in hub.log} == {"identity"}
+
+
+def test_another_range_than_asked_is_not_appended(hub, tmp_path):
+    """An archive has no digest that would show it."""
+    url = hub.place("bucc/x.tar.bz2", LARGE)
+    hub.fail("bucc", ("cut", 100_000), ("range", 50_000))
+    seen = []
+    assert client.fetch_url(url, tmp_path, progress=seen.append).read_bytes() == LARGE and sum(seen) == len(LARGE)
 
 
 def test_server_that_ignores_ranges_sends_the_whole_file(repository, tmp_path):
@@ -393,6 +562,46 @@ def test_offline_reads_the_cache_alone(repository, monkeypatch):
     assert not hub.log
 
 
+@pytest.mark.parametrize("variable", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+@pytest.mark.parametrize(
+    ("value", "expected"), [("1", True), ("ON", True), ("yes", True), ("True", True), ("0", False)]
+)
+def test_offline_is_what_the_library_takes_for_it(hub, monkeypatch, variable, value, expected):
+    monkeypatch.setenv(variable, value)
+    assert client.offline() == expected
+
+
+def test_offline_may_be_set_for_the_library_alone(hub, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    assert client.offline()
+
+
+@pytest.mark.parametrize("variable", ["HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT", "XSTILTS_RETRY_WAIT"])
+def test_a_setting_that_is_no_number_is_named(hub, variable):
+    """In a process of its own: the library reads its variables when it is imported."""
+    code = (
+        "from xstilts.errors import UserError; from xstilts.hub import client\n"
+        "for ask in (lambda: client.info('model', 'a/b', 'main'), lambda: client.offline() or client.cached('model', "
+        "'a/b', 'main', 'x'), lambda: client.fetch_url('http://127.0.0.1:9/x', '/nowhere')):\n"
+        "    try: ask()\n    except UserError as error: print(error)"
+    )
+    environment = {**os.environ, variable: "abc"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    lines = done.stdout.splitlines()
+    assert len(lines) == (2 if variable == "XSTILTS_RETRY_WAIT" else 3) and not hub.log
+    assert all(line.startswith(f"{variable}=abc: ") and "llowed: a " in line for line in lines)
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf"])
+def test_a_wait_that_cannot_be_waited_is_named(repository, monkeypatch, value):
+    monkeypatch.setenv("XSTILTS_RETRY_WAIT", value)
+    with pytest.raises(UserError, match=f"XSTILTS_RETRY_WAIT={value}: allowed"):
+        get(repository)
+
+
 def test_full_disk_keeps_the_beginning(repository, tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
@@ -439,6 +648,26 @@ def test_archive_goes_on_only_if_it_is_still_the_same(hub, tmp_path):
         assert [row.status for row in hub.log] == [206 if other == LARGE else 200]
         found.unlink()
         hub.place("bucc/de-en.tar.bz2", LARGE)
+
+
+def test_archive_that_was_complete_when_the_process_was_killed(hub, tmp_path):
+    url, seen = hub.place("bucc/x.tar.bz2", LARGE), []
+    hub.fail("bucc", ("cut", 100_000), *[("cut", 0)] * 4)
+    with pytest.raises(UserError):
+        client.fetch_url(url, tmp_path)
+    (tmp_path / "x.tar.bz2.part").write_bytes(LARGE)
+    hub.log.clear()
+    assert client.fetch_url(url, tmp_path, progress=seen.append).read_bytes() == LARGE
+    assert [row.status for row in hub.log] == [416] and sum(seen) == len(LARGE)
+    assert files_in(tmp_path) == ["x.tar.bz2"]
+
+
+def test_a_weak_etag_does_not_say_that_the_bytes_are_the_same(hub, tmp_path):
+    url = hub.place("bucc/x.tar.bz2", LARGE, weak=True)
+    hub.fail("bucc", ("cut", 100_000))
+    assert client.fetch_url(url, tmp_path).read_bytes() == LARGE
+    assert [(row.status, row.range) for row in hub.log] == [(200, None), (200, None)]
+    assert files_in(tmp_path) == ["x.tar.bz2"]
 
 
 def test_archive_that_is_gone_says_where_to_put_it(hub, tmp_path):

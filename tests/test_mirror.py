@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 from published import LABELS, parquet, put_copy, put_data
+from test_workflow import copy_project
 
 from xstilts import study as studies
 from xstilts.data.prepare import prepare
@@ -152,6 +154,20 @@ def test_a_broken_manifest_is_one_clear_error(tmp_path, text_, words):
     assert str(tmp_path / "manifest.json") in str(caught.value)
 
 
+def test_a_lost_or_broken_manifest_is_never_taken_for_no_fetch_and_its_copy_is_the_way_out(tmp_path):
+    put_rows(tmp_path, "a" * 40)
+    manifest, way = tmp_path / "manifest.json", rf"Next: cp {tmp_path}/manifest\.json\.bak {tmp_path}/manifest\.json &&"
+    whole = manifest.read_bytes()
+    manifest.write_text("{")
+    with pytest.raises(UserError, match=rf"not JSON.*{way}"):
+        Mirror.read(tmp_path)
+    manifest.unlink()
+    with pytest.raises(UserError, match=rf"no such file.*{way}"):
+        plan(tmp_path, ["xnli"])
+    shutil.copy(tmp_path / "manifest.json.bak", manifest)
+    assert manifest.read_bytes() == whole and Mirror.read(tmp_path).damaged() == {}
+
+
 def test_equal_rows_give_an_equal_manifest(tmp_path):
     rows = {"b": GOOD, "a": dict(reversed(GOOD.items()))}
     for name, table in (("one", rows), ("two", dict(sorted(rows.items())))):
@@ -185,11 +201,11 @@ def test_a_wheel_is_found_by_package_and_version(tmp_path):
 
 
 # ---- planning
-def plan(root, targets=("xnli", "xquad"), sources=("local", "hub"), **changes):
+def plan(root, targets=("xnli", "xquad"), sources=("local", "hub"), project=ROOT, **changes):
     grid = [{"models": ["tiny"], "intermediates": ["none"], "targets": list(targets), "seeds": [1]}]
     config = copy.deepcopy(yaml.safe_load((ROOT / "config.yaml").read_text()))
     config |= {"sources": list(sources), "data_root": root and str(root), "grid": grid, "attacks": [], **changes}
-    return studies.load(config, "config.yaml")
+    return studies.load(config, "config.yaml", project)
 
 
 def test_a_study_has_the_same_jobs_with_and_without_its_fetched_folder(tmp_path):
@@ -210,6 +226,45 @@ def test_a_users_own_folder_beside_fetched_ones_is_still_local_data(tmp_path):
     assert [study.source(task)[0] for task in ("xnli", "xquad", "mnli")] == ["hub", "local", "hub"]
     with pytest.raises(UserError, match=r"source local of xquad\): 'ru' is not allowed"):
         plan(tmp_path, languages=["en", "de", "ru"])
+
+
+@pytest.mark.parametrize(
+    ("sources", "fetched", "others"),
+    [
+        (["local", "hub"], "hub", "hub"),
+        (["hub", "local"], "hub", "hub"),
+        (["local", "hub", "embedded"], "hub", "hub"),
+        (["local", "embedded", "hub"], "hub", "embedded"),  # a copy comes where the user's own data would
+        (["embedded", "local", "hub"], "embedded", "embedded"),
+        (["local", "embedded"], "local", "embedded"),
+    ],
+)
+def test_a_fetched_folder_is_the_hub_in_the_place_of_local_in_any_order_of_sources(tmp_path, sources, fetched, others):
+    for code in ("en", "de"):
+        put_rows(tmp_path, None, f"xnli/{code}/test.jsonl")
+    study = plan(tmp_path, ["xnli"], sources, languages=["en", "de"])
+    assert {task: study.source(task)[0] for task in ("xnli", "mnli")} == {"xnli": fetched, "mnli": others}
+    parts = study.catalog.tasks["xnli"].sources[fetched]
+    assert study.source("xnli")[1] == parts
+
+
+def test_a_task_of_several_folders_is_the_hubs_where_one_is_a_copy(tmp_path):
+    for folder in ("anli", "mnli", "snli"):
+        put_rows(tmp_path, None, f"{folder}/en/train.jsonl")
+    assert plan(tmp_path, ["xnli"], ["local", "embedded", "hub"]).source("anli")[0] == "hub"
+    (tmp_path / "snli").rename(tmp_path / "elsewhere")
+    study = plan(tmp_path, ["xnli"], ["local", "embedded", "hub"])
+    assert study.source("anli")[0] == "embedded", "a part of it is not there"
+
+
+def test_a_task_without_a_hub_source_reads_a_folder_that_is_a_copy_for_another_task(tmp_path):
+    put_rows(tmp_path / "data", None, "xnli/de/test.jsonl")
+    project = copy_project(tmp_path / "project")
+    entry = yaml.safe_load((project / "catalog/tasks/xnli.yaml").read_text())
+    entry["sources"] = {"local": entry["sources"]["local"]}
+    (project / "catalog/tasks/ours.yaml").write_text(yaml.safe_dump(entry))
+    study = plan(tmp_path / "data", ["ours", "xnli"], languages=["de"], project=project)
+    assert [study.source(task)[0] for task in ("ours", "xnli")] == ["local", "hub"]
 
 
 def test_without_the_hub_among_the_sources_a_fetched_folder_is_local_data(tmp_path):

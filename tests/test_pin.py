@@ -4,19 +4,22 @@ import hashlib
 import re
 import shutil
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 import yaml
 
 from xstilts import catalog as catalogs
+from xstilts import pin
 from xstilts.__main__ import main
 from xstilts.errors import UserError
-from xstilts.hub import layout, lock, parts, pin
+from xstilts.hub import layout, lock, parts
 
 ROOT = Path(__file__).resolve().parent.parent
 SQUAD, XLMR = "rajpurkar/squad", "FacebookAI/xlm-roberta-base"
 CANDIDATES = catalogs.read_yaml(ROOT / "catalog" / "candidates.yaml")["candidates"]
+SPLITS = ("train", "validation", "test")
 MODEL = {"config.json": b"{}", "model.safetensors": b"weights", "tokenizer.json": b"pieces"}
 
 
@@ -183,7 +186,113 @@ def test_other_content_behind_a_pinned_commit_is_refused(hub, copy, run):
     assert lock.read(copy / "catalog" / "revisions.lock") == before
 
 
+# ---- several processes, and a killed one
+def test_two_pins_at_once_keep_each_others_rows(hub, copy):
+    hub.add("dataset", SQUAD, squad())
+    hub.add("dataset", "Rowan/hellaswag", {"README.md": b"", **{f"data/{s}-0.parquet": b"" for s in SPLITS}})
+    hub.add("model", XLMR, MODEL)
+    path = copy / "catalog" / "revisions.lock"
+    catalog = catalogs.load(copy)
+
+    def other(line):
+        if line.startswith(SQUAD):
+            pin.pin(catalog, ["hellaswag"], lambda _: None)
+
+    rows = pin.pin(catalog, ["squad", "xlm-r-base"], other)
+    assert set(rows) == set(lock.read(path)) == {SQUAD, XLMR, "Rowan/hellaswag"}
+
+
+def test_rows_of_many_writers_are_all_there(tmp_path):
+    path, names = tmp_path / "revisions.lock", [f"a/{number}" for number in range(24)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: lock.update(path, {name: lock_row()}), names))
+    assert set(lock.read(path)) == set(names) and [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("how", [KeyboardInterrupt, RuntimeError])
+def test_every_id_is_written_as_soon_as_it_is_known(hub, copy, how):
+    hub.add("dataset", SQUAD, squad())
+    hub.add("model", XLMR, MODEL)
+
+    def say(line):
+        if line.startswith(XLMR):
+            raise how
+
+    with pytest.raises(how):
+        pin.pin(catalogs.load(copy), ["squad", "xlm-r-base"], say)
+    assert set(lock.read(copy / "catalog" / "revisions.lock")) == {SQUAD}
+
+
+@pytest.mark.parametrize(
+    "command", [["pin", "squad"], ["check", "studies/tiny.yaml"], ["fetch", "studies/tiny.yaml", "--to", "x"]]
+)
+def test_ctrl_c_is_one_line(monkeypatch, capsys, command):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(catalogs, "load", stop)
+    monkeypatch.setattr("xstilts.check.page.load_file", stop)
+    monkeypatch.setattr("xstilts.check.page.check", stop)
+    assert main(command) == 130
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("stopped; what was written is kept.")
+
+
+def test_ctrl_c_that_a_command_explains_is_still_ctrl_c(monkeypatch, capsys):
+    def fetch(*_):
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise UserError("stopped. What arrived is kept in x") from None
+
+    monkeypatch.setattr("xstilts.fetch.fetch", fetch)
+    assert main(["fetch", "studies/tiny.yaml", "--to", "x"]) == 130
+    assert capsys.readouterr().err == "error: stopped. What arrived is kept in x\n"
+
+
 # ---- what is refused
+def test_a_list_of_files_that_was_cut_is_no_row(hub, copy, run):
+    """The configuration's pattern matches what is left of it, so `datasets` notices nothing."""
+    shards = {f"plain_text/train-{number:05}-of-00004.parquet": b"x" for number in range(4)}
+    whole = {"README.md": readme("plain_text"), "plain_text/validation-00000-of-00001.parquet": b"x", **shards}
+    hub.page, hub.described = 2, 1
+    hub.add("dataset", SQUAD, whole)
+    assert run("squad")[0][SQUAD]["configs"]["plain_text"]["train"] == [*shards]
+    lock.write(copy / "catalog" / "revisions.lock", {})
+    hub.add("dataset", SQUAD, {path: data for path, data in whole.items() if "00002-of" not in path})
+    with pytest.raises(UserError, match=r"'train': plain_text/train-00002-of-00004 of its files are not there.*pin"):
+        run("squad")
+    assert lock.read(copy / "catalog" / "revisions.lock") == {}
+
+
+def test_weights_that_are_not_all_there_are_refused(hub, run):
+    index = {"model.safetensors.index.json": b"{}", "config.json": b"{}", "tokenizer.json": b"t"}
+    hub.add("model", XLMR, {**index, "model-00001-of-00003.safetensors": b"", "model-00003-of-00003.safetensors": b""})
+    with pytest.raises(UserError, match="the weights model-00002-of-00003 are not there"):
+        run("xlm-r-base")
+
+
+def test_a_name_that_no_folder_can_hold_stops_one_id_alone(hub, copy, run):
+    hub.add("dataset", SQUAD, squad())
+    hub.add("dataset", "Rowan/hellaswag", squad(**{f"{'x' * 300}.parquet": b""}))
+    with pytest.raises(UserError, match="1 of 2 ids") as caught:
+        run("hellaswag", "squad")
+    assert re.search(r"- Rowan/hellaswag .*'x{100}' cannot be made .*File name too long", str(caught.value))
+    assert set(lock.read(copy / "catalog" / "revisions.lock")) == {SQUAD}
+
+
+def test_a_setting_that_is_no_number_is_said_once(hub, run, monkeypatch):
+    monkeypatch.setenv("XSTILTS_RETRY_WAIT", "abc")
+    with pytest.raises(UserError, match=r"^XSTILTS_RETRY_WAIT=abc: allowed"):
+        run("squad", "xlm-r-base")
+
+
+def test_a_config_value_that_is_no_yaml_is_named(capsys):
+    assert main(["check", "studies/tiny.yaml", "--config", "data_root=["]) == 1
+    err = capsys.readouterr().err
+    assert err.startswith("error: --config data_root=[: a value is no YAML") and err.count("\n") == 1
+
+
 def test_all_failures_come_together_and_the_others_are_pinned(hub, copy, run):
     hub.add("dataset", SQUAD, squad())
     hub.add("dataset", "rajpurkar/squad_v2", {"squad_v2.py": b"", "README.md": b""})
@@ -285,6 +394,10 @@ def test_on_the_command_line_it_prints_one_line_an_id(hub, copy, monkeypatch, ca
 
 # ---- the rules of `datasets`
 TWO = ["data/train-00000-of-00001.parquet", "data/validation-00000-of-00001.parquet"]
+PATTERNS = [f"{folder}/x-{n:05}-of-0000{of}.parquet" for folder, of in (("a", 2), ("b", 3)) for n in range(of)]
+BOTH = {"config_name": "both", "data_files": [{"split": "train", "path": ["a/*", "b/*"]}]}
+DIGESTS = [f"data/train-{number:05}-of-00002-{digest}.parquet" for number, digest in enumerate(("6e58aa", "01b2cc"))]
+SAMPLE = {"config_name": "sample", "data_files": [{"split": "train", "path": "x/train-0000[01]-of-00020.parquet"}]}
 SHARDS = [f"x/train-{number:05}-of-00020.parquet" for number in range(20)]
 
 
@@ -295,11 +408,17 @@ SHARDS = [f"x/train-{number:05}-of-00020.parquet" for number in range(20)]
         ("# no metadata", [*TWO, "dataset_infos.json"], "default", {"train": [TWO[0]], "validation": [TWO[1]]}),
         (readme("x", splits=["train"]).decode(), [*SHARDS[::-1], "y/train-0.parquet"], "x", {"train": SHARDS}),
         (None, ["default/test/0000.parquet"], "default", {"test": ["default/test/0000.parquet"]}),
+        # two sets in one split; shards with digests in their names; a sample of a set that is there
+        (card([BOTH]).decode(), PATTERNS, "both", {"train": PATTERNS}),
+        (None, DIGESTS, "default", {"train": DIGESTS}),
+        (card([SAMPLE]).decode(), SHARDS, "sample", {"train": SHARDS[:2]}),
+        # counted from 1
+        (None, ["data/train-00001-of-00002.parquet", "data/train-00002-of-00002.parquet"], "default", None),
     ],
 )
 def test_splits_are_found_by_the_rules_of_datasets(card, paths, config, expected, capfd):
     found = layout.splits("a/b", card, paths, [config])
-    assert {split: files for split, files in found[config].items()} == expected
+    assert found[config] == (expected or {"train": paths})
     assert capfd.readouterr() == ("", "")  # no progress bar, no warning
 
 
@@ -308,6 +427,10 @@ def test_splits_are_found_by_the_rules_of_datasets(card, paths, config, expected
     [
         (None, TWO, "plain_text", r"a/b: no configuration plain_text; it has default"),
         (None, ["../x.parquet"], "default", r"'../x.parquet', which leads out of a folder"),
+        (None, ["a", "a/x.parquet"], "default", r"'a/x.parquet' cannot be made .*: (File exists|Not a directory)"),
+        (None, ["x\ud800.parquet"], "default", r"a file of the name .* cannot be made"),
+        (None, DIGESTS[1:], "default", r"data/train-00000-of-00002 of its files are not there"),
+        (card([BOTH]).decode(), PATTERNS[:-1], "both", r"'train': b/x-00002-of-00003 of its files are not there"),
         (None, ["a.csv", "b.csv", "c.parquet"], "default", r"most of its files are read as csv"),
         (
             readme("x", "y", splits=["test"]).decode(),
@@ -350,6 +473,12 @@ def lock_row(**changes):
         ({"files": {"x.parquet": None}}, "files: x.parquet: None is no"),
         ({"files": {"../x": {"bytes": 1, "sha1": "0"}}}, "leads out of the repository"),
         ({"configs": {"de": {"test": ["y.parquet"]}}}, "configs: y.parquet is not under files"),
+        ({"configs": {"de": {"test": [{"x": 1}]}}}, "configs: {'x': 1} is not under files"),
+        ({"configs": {"de": ["x.parquet"]}}, r"configs: de: \['x.parquet'\] is no {split: \[path\]}"),
+        ({"configs": {"de": {"test": "x.parquet"}}}, r"configs: de: .* is no {split: \[path\]}"),
+        ({"configs": {"de": {"test": []}}}, r"configs: de: .* is no {split: \[path\]}"),
+        ({"files": {7: {"bytes": 1, "sha1": "0"}}}, "files: 7: leads out"),
+        ({"revision": int("1" * 40)}, "revision: 1{40} is no commit"),
     ],
 )
 def test_a_damaged_lock_names_the_row_and_the_way_back(tmp_path, changes, message):

@@ -12,7 +12,7 @@ DESCRIPTION = "English intermediate-task training for zero-shot cross-lingual tr
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; a UserError is printed without a traceback and gives exit status 1."""
+    """Run one command; a UserError is printed without a traceback and gives exit status 1, Ctrl-C gives 130."""
     parser = argparse.ArgumentParser(prog="python -m xstilts", description=DESCRIPTION)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
@@ -58,7 +58,10 @@ def main(argv: list[str] | None = None) -> int:
         return COMMANDS[arguments.command](arguments, rest) or 0
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return 130 if isinstance(error.__context__, KeyboardInterrupt) else 1
+    except KeyboardInterrupt:
+        print("stopped; what was written is kept. Run the same command again to go on.", file=sys.stderr)
+        return 130
     except BrokenPipeError:
         return 0
 
@@ -103,7 +106,11 @@ def _changes(config: list[str]) -> dict:
     for one in config:
         if "=" not in one:
             raise UserError(f"--config {one}: allowed: KEY=VALUE, such as data_root=/path")
-    return {key: yaml.safe_load(value) for key, value in (one.split("=", 1) for one in config)}
+    try:
+        return {key: yaml.safe_load(value) for key, value in (one.split("=", 1) for one in config)}
+    except yaml.YAMLError as error:
+        why = " ".join(str(error).split())
+        raise UserError(f"--config {' '.join(config)}: a value is no YAML: {why}. Quote it: KEY='\"...\"'") from error
 
 
 def _check(arguments, rest):

@@ -35,6 +35,7 @@ def pin(catalog: Catalog, names: Iterable[str] = (), say: Callable[[str], None] 
     a newer head, take its row out of the lock. Each id is written as soon as it is known. Ids that cannot be pinned
     keep their row and are raised together as one UserError at the end. Returns the new rows.
     """
+    transfer.check_settings()
     wanted = hub_ids(catalog, names)
     needs = _needs(catalog)
     candidates = read_yaml(catalog.candidates_path).get("candidates", {}) if catalog.candidates_path.exists() else {}
@@ -50,7 +51,7 @@ def pin(catalog: Catalog, names: Iterable[str] = (), say: Callable[[str], None] 
             row, note = _ask(name, needs[name], candidates.get(name) or {}, old, catalog.languages)
         except UserError as error:
             failed[name] = str(error).removeprefix(f"{name}: ")
-            if not answered and _unreachable(error.__cause__):
+            if not answered and _silent(error):
                 raise UserError(f"pin: stopped, nothing was changed. {error}") from error
             say(f"{name}: NOT PINNED")
             answered = True
@@ -61,8 +62,7 @@ def pin(catalog: Catalog, names: Iterable[str] = (), say: Callable[[str], None] 
         if old and old["revision"] != row["revision"]:
             say(_stale(name, old["revision"], row["revision"], needs[name]))
         if row != old:
-            rows[name] = row
-            lock.write(catalog.lock_path, rows)
+            rows = lock.update(catalog.lock_path, {name: row})
     if failed:
         raise UserError(
             f"catalog/revisions.lock: {len(failed)} of {len(wanted)} ids could not be pinned; they keep the row that "
@@ -73,8 +73,9 @@ def pin(catalog: Catalog, names: Iterable[str] = (), say: Callable[[str], None] 
     return rows
 
 
-def _unreachable(cause: BaseException | None) -> bool:
-    """Whether nothing answered at all, so that asking for the next id only waits again."""
+def _silent(error: UserError) -> bool:
+    """Whether no answer came at all, so that asking for the next id only waits again."""
+    cause = error.__cause__
     return isinstance(cause, Exception) and transfer.transient(cause) and getattr(cause, "response", None) is None
 
 
@@ -201,6 +202,9 @@ def _model_files(need: Need, files: dict) -> set[str]:
                 f"no .safetensors file {holds}; pickled weights are never read. Next: name a commit with safetensors "
                 "in catalog/candidates.yaml, or convert the model and use a `local` source"
             )
+        lacking = layout.lacking(used, layout.numbered(files))
+        if lacking:
+            raise UserError(f"the weights {listed(lacking, 4)} are not there {holds}. {layout.UNFINISHED}")
         if "config.json" not in files:
             raise UserError(f"no config.json {holds}")
         used.add("config.json")

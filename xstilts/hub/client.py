@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from xstilts.errors import UserError
 from xstilts.hub import refusals, transfer
 
 _TRUE = ("1", "ON", "YES", "TRUE")
+_NUMBERS = ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT")
+Result = TypeVar("Result")
 
 
 class Info(NamedTuple):
@@ -28,83 +31,124 @@ class Info(NamedTuple):
 
 
 # ---- settings, read when they are used
+def _constants():
+    """The library's constants. It cannot be imported where one of its variables is no number."""
+    try:
+        from huggingface_hub import constants
+    except ValueError as error:
+        wrong = [f"{key}={os.environ[key]}" for key in _NUMBERS if not os.environ.get(key, "0").strip().isdigit()]
+        raise UserError(
+            f"{' and '.join(wrong) or 'a variable HF_...'}: {error}. Allowed: a whole number of seconds, such as 30. "
+            "Mend or unset it and run the same command again"
+        ) from error
+    return constants
+
+
 def endpoint() -> str:
     """Address of the hub: HF_ENDPOINT, else the library's."""
-    from huggingface_hub import constants
-
-    return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+    return (os.environ.get("HF_ENDPOINT") or _constants().ENDPOINT).rstrip("/")
 
 
 def cache_folder() -> Path:
     """The hub client's cache: HF_HUB_CACHE, else HF_HOME/hub, else the library's default."""
-    from huggingface_hub import constants
-
     if os.environ.get("HF_HUB_CACHE"):
         return Path(os.path.expandvars(os.environ["HF_HUB_CACHE"])).expanduser()
     if os.environ.get("HF_HOME"):
         return Path(os.path.expandvars(os.environ["HF_HOME"])).expanduser() / "hub"
-    return Path(constants.HF_HUB_CACHE)
+    return Path(_constants().HF_HUB_CACHE)
 
 
 def offline() -> bool:
     """Whether the network must not be used: HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE."""
-    from huggingface_hub import constants
-
     set_here = [os.environ.get(name, "").upper() in _TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")]
-    return any(set_here) or constants.is_offline_mode()
+    return any(set_here) or _constants().is_offline_mode()
 
 
 # ---- asking
 def info(kind: str, name: str, revision: str, missing_ok: bool = False) -> Info | None:
-    """The commit that a revision (branch, tag or commit) of a `dataset` or `model` means, with its files.
+    """The commit that a revision (branch, tag or commit) of a `dataset` or `model` means, with all its files.
 
-    `missing_ok`: None where the repository has no such revision. Every other failure is a UserError.
+    The hub's description may leave out files of a large repository: it gives the commit, and the files are those of
+    the commit's tree, which comes in pages. `missing_ok`: None where the repository has no such revision. Every other
+    failure is a UserError, also a list without files or with a file of unknown size.
     """
+    subject = refusals.Subject(kind, name, revision)
+    _need_network(subject)
     from huggingface_hub import HfApi
     from huggingface_hub.errors import RevisionNotFoundError
 
-    subject = refusals.Subject(kind, name, revision)
-    _need_network(subject)
     api = HfApi(endpoint=endpoint())
     call = api.dataset_info if kind == "dataset" else api.model_info
-
-    def ask():
-        return call(name, revision=revision, files_metadata=True, timeout=transfer.timeout())
-
     try:
-        found = transfer.repeat(ask, str(subject))
-    except RevisionNotFoundError as error:
-        if missing_ok:
+        found = _asked(lambda: call(name, revision=revision, timeout=transfer.timeout()), subject)
+    except refusals.Refused as refused:
+        if missing_ok and isinstance(refused.__cause__, RevisionNotFoundError):
             return None
-        raise refusals.explain(error, subject, endpoint()) from error
-    except Exception as error:
-        raise refusals.explain(error, subject, endpoint()) from error
-    files = {}
-    for file in found.siblings or []:
-        key, value = ("sha256", file.lfs.sha256) if file.lfs else ("sha1", file.blob_id)
-        files[file.rfilename] = {"bytes": file.size, key: value}
+        raise
+    wrong, files = None, {}
+    if not re.fullmatch("[0-9a-f]{40}", str(found.sha)):
+        wrong = f"its commit is {found.sha!r}, expected 40 hex digits"
+    else:
+        files = _tree(subject._replace(revision=found.sha))
+        unknown = [path for path, row in files.items() if None in row.values()]
+        if not files or unknown:
+            wrong = f"size or digest of {unknown[0]} is missing" if unknown else "it lists no file"
+    if wrong:
+        why = f"the answer of {endpoint()} cannot be used: {wrong}. Check HF_ENDPOINT and run the same command again"
+        raise refusals.Refused(subject, why, server=endpoint())
     return Info(found.sha, files)
+
+
+def _tree(subject: refusals.Subject) -> dict[str, dict]:
+    """Path -> row of all files of a commit, page by page.
+
+    The library's own loop waits without a limit and repeats requests unsaid. Of a link to the next page its query alone
+    is used: mirrors may pass on links that lead to the hub itself.
+    """
+    from huggingface_hub.hf_api import RepoFile
+    from huggingface_hub.utils import get_session, hf_raise_for_status
+
+    url = f"{endpoint()}/api/{subject.kind}s/{subject.name}/tree/{subject.revision}"
+    query, files = "recursive=True&expand=False", {}
+
+    def page() -> tuple[list[RepoFile], str]:
+        response = get_session().get(f"{url}?{query}", headers=_headers(), timeout=transfer.timeout())
+        hf_raise_for_status(response)
+        found = [RepoFile(**{"size": None, "oid": None, **row}) for row in response.json() if row["type"] == "file"]
+        return found, urlsplit(response.links.get("next", {}).get("url", "")).query
+
+    while query:
+        found, query = _asked(page, subject)
+        for file in found:
+            key, value = ("sha256", file.lfs.sha256) if file.lfs else ("sha1", file.blob_id)
+            files[file.path] = {"bytes": file.size, key: value}
+    return files
 
 
 def read_text(kind: str, name: str, revision: str, path: str) -> str | None:
     """A small text file of a repository (its README.md), not kept and not verified. None: no such file."""
+    subject = refusals.Subject(kind, name, revision, path)
+    _need_network(subject)
     from huggingface_hub.errors import RemoteEntryNotFoundError
     from huggingface_hub.utils import get_session, hf_raise_for_status
 
-    subject = refusals.Subject(kind, name, revision, path)
-    _need_network(subject)
-
-    def ask():
+    def ask() -> str | None:
         response = get_session().get(
             _url(kind, name, revision, path), headers=_headers(), timeout=transfer.timeout(), follow_redirects=True
         )
-        hf_raise_for_status(response)
+        try:
+            hf_raise_for_status(response)
+        except RemoteEntryNotFoundError:
+            return None
         return response.content.decode("utf-8", errors="replace")
 
+    return _asked(ask, subject)
+
+
+def _asked(call: Callable[[], Result], subject: refusals.Subject) -> Result:
+    """Result of a request, repeated where that helps; its failure is a UserError."""
     try:
-        return transfer.repeat(ask, str(subject))
-    except RemoteEntryNotFoundError:
-        return None
+        return transfer.repeat(call, str(subject))
     except Exception as error:
         raise refusals.explain(error, subject, endpoint()) from error
 
@@ -112,6 +156,7 @@ def read_text(kind: str, name: str, revision: str, path: str) -> str | None:
 # ---- files
 def cached(kind: str, name: str, revision: str, path: str) -> Path | None:
     """The file in the hub client's cache on this machine, not verified; None: it is not there. Never asks the hub."""
+    _constants()
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(name, path, cache_dir=cache_folder(), revision=revision, repo_type=kind)
@@ -145,9 +190,10 @@ def download(
                 progress(row["bytes"])
             return present
         if offline():
-            raise UserError(
-                f"{subject}: {present}: {wrong}. The copy is damaged, and HF_HUB_OFFLINE forbids to download it again. "
-                "Unset it, or copy the file from a machine that has it"
+            raise refusals.Offline(
+                subject,
+                f"{present}: {wrong}. The copy is damaged, and HF_HUB_OFFLINE forbids to download it again. Unset it, "
+                "or copy the file from a machine that has it",
             )
         transfer.say(f"{subject}: {present}: {wrong}; the copy is damaged, downloading it again")
     _need_network(subject)
@@ -213,10 +259,13 @@ def digest(path: Path, algorithm: str = "sha256") -> str:
 
 # ---- addresses
 def _need_network(subject) -> None:
+    """Before every request: an error that waits or repetitions would only hide is said first."""
+    transfer.check_settings()
     if offline():
-        raise UserError(
-            f"{subject}: HF_HUB_OFFLINE is set, and it is not in the cache {cache_folder()}. Unset HF_HUB_OFFLINE, or "
-            f"{refusals.ELSEWHERE}"
+        raise refusals.Offline(
+            subject,
+            f"HF_HUB_OFFLINE is set, and it is not in the cache {cache_folder()}. Unset HF_HUB_OFFLINE, or "
+            f"{refusals.ELSEWHERE}",
         )
 
 

@@ -8,6 +8,7 @@ user's cache. No other module imports `datasets`.
 from __future__ import annotations
 
 import difflib
+import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,11 @@ from xstilts.hub.lock import listed
 
 # read as text by `datasets` when they are there; an empty one would be a broken one
 _NOT_DATA = ("README.md", "dataset_infos.json", ".huggingface.yaml")
+_NUMBERED = re.compile(r"(.*?)(?<!\d)(\d{5})-of-(\d{5})(?!\d)")
+UNFINISHED = (
+    "The upload was not finished, or the hub's list of files is cut: run `python -m xstilts pin` again later, or name "
+    "another commit in catalog/candidates.yaml"
+)
 
 
 def splits(
@@ -44,7 +50,41 @@ def splits(
                     f"{name}: no configuration {listed(absent)}; it has {listed(known)}"
                     + (f" (did you mean {close[0]}?)" if close else "")
                 )
-            return {config: _files(known[config], config, root, name) for config in configs}
+            found = {config: _files(known[config], config, root, name) for config in configs}
+    sets = numbered(paths)
+    for config, splits_of in found.items():
+        for split, files in splits_of.items():
+            absent = lacking(files, sets)
+            if absent:
+                raise UserError(
+                    f"{name}: configuration {config!r}, split {split!r}: {listed(absent, 4)} of its files are not "
+                    f"there. {UNFINISHED}"
+                )
+    return found
+
+
+def numbered(paths: Iterable[str]) -> dict[tuple[str, int], set[int]]:
+    """(beginning of the names, how many belong together) -> the numbers that are there, of names NNNNN-of-MMMMM."""
+    sets: dict[tuple[str, int], set[int]] = {}
+    for path in paths:
+        name = _NUMBERED.match(path)
+        if name:
+            sets.setdefault((name[1], int(name[3])), set()).add(int(name[2]))
+    return sets
+
+
+def lacking(chosen: Iterable[str], sets: dict[tuple[str, int], set[int]]) -> list[str]:
+    """Beginnings of the names that a repository (`sets`: its `numbered` files) lacks of the sets that `chosen` are of.
+
+    A configuration may choose some files of a set: only what is nowhere in the repository is lacking. Data count from
+    0, weights from 1.
+    """
+    absent = []
+    for begin, count in numbered(chosen):
+        there = sets[begin, count]
+        first = int(0 not in there and count in there)
+        absent += [f"{begin}{n:05}-of-{count:05}" for n in range(first, first + count) if n not in there]
+    return absent
 
 
 def no_parquet(paths: Iterable[str]) -> str:
@@ -69,8 +109,15 @@ def _skeleton(root: Path, readme: str | None, paths: list[str], name: str) -> No
             raise UserError(f"{name}: the repository lists a file {path!r}, which leads out of a folder: not read")
         if path not in _NOT_DATA:
             file = root / path
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.touch()
+            try:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.touch()
+            except (OSError, ValueError) as error:  # a file and a folder of one name, a name that is too long
+                why = getattr(error, "strerror", None) or error
+                raise UserError(
+                    f"{name}: a file of the name {path[:100]!r} cannot be made in {root.parent}: {why}. Free space "
+                    "there (df -h, TMPDIR), or name another commit in catalog/candidates.yaml"
+                ) from error
 
 
 @contextmanager

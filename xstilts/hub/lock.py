@@ -8,8 +8,11 @@ git blob) in place of `sha256`. Only the standard library and yaml are imported:
 from __future__ import annotations
 
 import difflib
+import fcntl
+import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -50,6 +53,23 @@ def write(path: Path, rows: dict[str, dict]) -> None:
     ordered = {name: rows[name] for name in sorted(rows)}
     body = yaml.safe_dump(ordered, sort_keys=False, default_flow_style=None, width=10_000, allow_unicode=True)
     write_text(path, _HEADER + body)
+
+
+def update(path: Path, new: dict[str, dict]) -> dict[str, dict]:
+    """Put rows into a lock as it is now on the disk and return it all: another process may have written meanwhile.
+
+    The lock's folder is locked while it is read and replaced, so that no row of either process is lost.
+    """
+    path = Path(path)
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks: the moment of reading and writing is short
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        rows = read(path) | new
+        write(path, rows)
+    finally:
+        os.close(descriptor)
+    return rows
 
 
 def files(rows: dict[str, dict], name: str, config: str, split: str, where: str) -> dict[str, dict]:
@@ -102,7 +122,7 @@ def _fault(row) -> str | None:
     """What is wrong with a row, in the order in which it would be noticed."""
     if not isinstance(row, dict):
         return f"expected {{revision, kind, files}}, found {row!r}"
-    if not re.fullmatch(r"[0-9a-f]{40}", str(row.get("revision"))):
+    if not isinstance(row.get("revision"), str) or not re.fullmatch(r"[0-9a-f]{40}", row["revision"]):
         return f"revision: {row.get('revision')!r} is no commit of 40 hex digits"
     if row.get("kind") not in KINDS:
         return f"kind: {row.get('kind')!r}; allowed: {', '.join(KINDS)}"
@@ -112,10 +132,16 @@ def _fault(row) -> str | None:
     for path, entry in files.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("bytes"), int) or not {"sha256", "sha1"} & {*entry}:
             return f"files: {path}: {entry!r} is no {{bytes, sha256 or sha1}}"
-        if path.startswith("/") or ".." in path.split("/"):
+        if not isinstance(path, str) or path.startswith("/") or ".." in path.split("/"):
             return f"files: {path}: leads out of the repository"
-    lost = [path for splits in configs.values() for paths in splits.values() for path in paths if path not in files]
-    return f"configs: {lost[0]} is not under files" if lost else None
+    for config, splits in configs.items():
+        lists = [*splits.values()] if isinstance(splits, dict) else [None]
+        if not all(isinstance(paths, list) and paths for paths in lists):
+            return f"configs: {config}: {splits!r} is no {{split: [path]}}"
+        lost = [path for paths in lists for path in paths if not isinstance(path, str) or path not in files]
+        if lost:
+            return f"configs: {lost[0]} is not under files"
+    return None
 
 
 def _again(path: Path, name: str | None = None) -> str:

@@ -8,14 +8,17 @@ size and sha256 were compared, and get the same bytes as from the hub. Everythin
 from __future__ import annotations
 
 import hashlib
+import json
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from xstilts.errors import UserError
-from xstilts.files import read_json, write_json
+from xstilts.files import read_json, write_text
 
 MANIFEST = "manifest.json"
+BACKUP = "manifest.json.bak"  # of equal content, for when the manifest is lost
 FORMAT = 1
 KINDS = ("data", "model", "wheel", "pool")
 
@@ -28,19 +31,30 @@ class Mirror:
     files: dict[str, dict]
 
     @classmethod
-    def read(cls, root: str | Path | None) -> Mirror | None:
-        """The mirror in `root`; None where no folder is given or it has no manifest. A broken manifest: UserError."""
-        path = Path(root, MANIFEST) if root else None
+    def read(cls, root: str | Path | None, name: str = MANIFEST) -> Mirror | None:
+        """The mirror in `root`; None where no folder is given or it has no manifest. `name`: MANIFEST or BACKUP.
+
+        UserError: a broken manifest, or one that is missing while its copy is there.
+        """
+        path = Path(root, name) if root else None
         if path is None or not path.is_file():
+            if name == MANIFEST and root and Path(root, BACKUP).is_file():
+                raise UserError(f"{path}: no such file, though a fetch filled this folder. {_restore(root)}")
             return None
-        table = read_json(path)
+        try:
+            table = read_json(path)
+        except UserError as error:
+            raise UserError(f"{error}. {_restore(root)}") from error
         if not isinstance(table, dict) or not isinstance(table.get("files"), dict):
-            raise UserError(f"{path}: not a manifest of fetched files: it needs `format` and `files`. {_again(root)}")
+            raise UserError(f"{path}: not a manifest of fetched files: it needs `format` and `files`. {_restore(root)}")
         if table.get("format") != FORMAT:
-            raise UserError(f"{path}: format is {table.get('format')!r}, this version reads {FORMAT}. {_again(root)}")
-        for name, row in table["files"].items():
-            if wrong := _malformed(name, row):
-                raise UserError(f"{path}: files: {name!r}: {wrong}. {_again(root)}")
+            raise UserError(
+                f"{path}: format is {table.get('format')!r}, this version reads {FORMAT}. Next: take the version that "
+                "filled the folder, or fetch into another folder"
+            )
+        for file, row in table["files"].items():
+            if wrong := _malformed(file, row):
+                raise UserError(f"{path}: files: {file!r}: {wrong}. {_restore(root)}")
         return cls(Path(root), table["files"])
 
     @property
@@ -122,13 +136,28 @@ class Mirror:
 
 
 def write(root: str | Path, files: dict[str, dict]) -> None:
-    """Replace the manifest of `root`: sorted, equal rows give equal bytes."""
-    write_json(Path(root, MANIFEST), {"format": FORMAT, "files": files})
+    """Replace the manifest of `root` and its copy: sorted, equal rows give equal bytes."""
+    text = json.dumps({"format": FORMAT, "files": files}, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+    for name in (BACKUP, MANIFEST):
+        write_text(Path(root, name), text)
 
 
 def _again(root) -> str:
     """The command that mends a folder; what is whole in it is kept."""
-    return f"Where there is network, run: python -m xstilts fetch STUDY --to {root}"
+    return f"Where there is network, run: python -m xstilts fetch STUDY --to {shlex.quote(str(root))}"
+
+
+def _restore(root) -> str:
+    """The way out where the manifest is lost or damaged."""
+    path, copy = (shlex.quote(str(Path(root, name))) for name in (MANIFEST, BACKUP))
+    folder = shlex.quote(str(root))
+    if Path(root, BACKUP).is_file():
+        return f"Next: cp {copy} {path} && python -m xstilts fetch STUDY --to {folder} --verify"
+    return (
+        f"There is no copy of it ({BACKUP}). Next, where there is network: mv {path} {path}.damaged && "
+        f"python -m xstilts fetch STUDY --to {folder}, which keeps models and wheels and names the data files to move "
+        "away, which are made again"
+    )
 
 
 def _malformed(name: str, row) -> str | None:

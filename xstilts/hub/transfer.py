@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import email.utils
 import fcntl
+import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -21,6 +23,7 @@ from xstilts.errors import UserError
 
 ATTEMPTS = 5  # in a row without a new byte
 LONGEST_WAIT = 300.0  # seconds; the hub's limits count in windows of five minutes
+SLICE = 0.5  # seconds at most between two looks, while waiting, at whether to stop
 SAY_EVERY = 10.0  # seconds between two lines of progress
 Result = TypeVar("Result")
 Progress = Callable[[int], None]
@@ -30,14 +33,37 @@ class Unexpected(Exception):
     """The server offers another number of bytes than the lock names."""
 
 
+class Incomplete(Exception):
+    """An answer ended early, or continues the file elsewhere: the next request goes on from what is there."""
+
+
 def say(text: str) -> None:
     """One line to the user, on stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
+def check_settings() -> None:
+    """UserError where a variable of this module holds no number: before anything is asked or repeated."""
+    timeout()
+    scale()
+
+
 def timeout() -> float:
     """Seconds without an answer or a byte that count as a failure: HF_HUB_DOWNLOAD_TIMEOUT, else the library's 10."""
-    return float(os.environ.get("HF_HUB_DOWNLOAD_TIMEOUT") or 10)
+    return _seconds("HF_HUB_DOWNLOAD_TIMEOUT", 10) or 10
+
+
+def scale() -> float:
+    """Factor of all waits: XSTILTS_RETRY_WAIT (seconds before the first repetition), else 1."""
+    return _seconds("XSTILTS_RETRY_WAIT", 1)
+
+
+def _seconds(variable: str, default: float) -> float:
+    text = os.environ.get(variable) or str(default)
+    with suppress(ValueError):
+        if 0 <= float(text) < math.inf:
+            return float(text)
+    raise UserError(f"{variable}={text}: allowed: a number of seconds from 0 on, such as {default}. Mend or unset it")
 
 
 def transient(error: Exception) -> bool:
@@ -48,14 +74,20 @@ def transient(error: Exception) -> bool:
     if status is not None:
         return status in (408, 429) or status >= 500
     kinds = (httpx2.TimeoutException, httpx2.NetworkError, httpx2.RemoteProtocolError, httpx2.ProxyError)
-    return isinstance(error, kinds)
+    return isinstance(error, (*kinds, Incomplete))
 
 
-def repeat(call: Callable[[], Result], what: str, reached: Callable[[], int] = lambda: 0) -> Result:
+def repeat(
+    call: Callable[[], Result],
+    what: str,
+    reached: Callable[[], int] = lambda: 0,
+    waiting: Callable[[], None] = lambda: None,
+) -> Result:
     """Result of `call`, which is repeated after transient errors; the last error is raised after ATTEMPTS in a row.
 
     `reached`: bytes held so far; an attempt that brought new ones begins the count again, so that a long transfer
     over a poor line ends well. Waits double from XSTILTS_RETRY_WAIT (seconds, default 1); the server's own are obeyed.
+    `waiting` is called every SLICE seconds of a wait: what it raises ends the wait.
     """
     tries, furthest = 0, reached()
     while True:
@@ -70,7 +102,11 @@ def repeat(call: Callable[[], Result], what: str, reached: Callable[[], int] = l
                 raise
             seconds = _wait(error, tries)
             say(f"{what}: {reason(error)}; trying again in {seconds:.3g} s (attempt {tries + 1} of {ATTEMPTS})")
-            time.sleep(seconds)
+            end = time.monotonic() + seconds
+            waiting()
+            while (left := end - time.monotonic()) > 0:
+                time.sleep(min(left, SLICE))
+                waiting()
 
 
 def reason(error: Exception) -> str:
@@ -96,7 +132,7 @@ def _wait(error: Exception, tries: int) -> float:
                 seconds = max(email.utils.parsedate_to_datetime(asked).timestamp() - time.time(), seconds)
         elif response.status_code == 429 and limit is not None and limit.remaining == 0:
             seconds = float(limit.reset_in_seconds)
-    return min(seconds, LONGEST_WAIT) * float(os.environ.get("XSTILTS_RETRY_WAIT") or 1)
+    return min(seconds, LONGEST_WAIT) * scale()
 
 
 # ---- one file
@@ -113,8 +149,9 @@ def fetch(
 
     `size`: the expected bytes; without it a part is continued only if the server says by its ETag that the content is
     the one that the part began with. `progress` gets numbers of bytes that add up to the file's size, negative ones
-    where a part had to be given up; None: a line on stderr every SAY_EVERY seconds. Errors: those of `check`, of the
-    HTTP library, of the disk, and `Unexpected`. The part is kept where another run can go on from it.
+    where a part had to be given up, 0 while a repetition is waited for; what it raises ends the transfer. None: a line
+    on stderr every SAY_EVERY seconds. Errors: those of `check`, of the HTTP library, of the disk, and `Unexpected`. The
+    part is kept where another run can go on from it.
     """
     progress = progress or _lines(what, size)
     with _part(target) as handle:
@@ -125,7 +162,8 @@ def fetch(
         part, begun = Path(handle.name), handle.tell()
 
         def receive() -> None:
-            repeat(lambda: _receive(url, handle, headers, size, progress), what, handle.tell)
+            receive_once = partial(_receive, url, handle, headers, size, progress)
+            repeat(receive_once, what, handle.tell, lambda: progress(0))
 
         progress(begun)
         try:
@@ -216,6 +254,9 @@ def _receive(url: str, handle: BinaryIO, headers: dict, size: int | None, progre
             raise Unexpected(f"the server has {whole} bytes, expected {size}")
         if response.status_code != 206:
             _cut(handle, 0, progress)
+        elif handle.tell() and not response.headers.get("Content-Range", "").startswith(f"bytes {handle.tell()}-"):
+            _cut(handle, 0, progress)
+            raise Incomplete("the server continues the file at another place than asked")
         # a weak ETag says nothing about single bytes
         if size is None and not response.headers.get("ETag", "W/").startswith("W/"):
             mark.write_text(response.headers["ETag"])
@@ -225,10 +266,20 @@ def _receive(url: str, handle: BinaryIO, headers: dict, size: int | None, progre
             progress(len(chunk))
             if size is not None and handle.tell() > size:
                 raise Unexpected(f"the server sends more than the expected {size} bytes")
+    known = size if size is not None else whole
+    if known is not None and handle.tell() < known:
+        raise Incomplete(f"the answer ended at {handle.tell()} of {known} bytes")
+
+
+def _packed(response) -> bool:
+    """Whether the body is compressed though this was not asked for: numbers of bytes are then not the file's."""
+    return response.headers.get("Content-Encoding", "identity").lower() not in ("identity", "")
 
 
 def _whole(response) -> int | None:
     """Bytes of the whole file as the server says it, None if it does not."""
+    if _packed(response):
+        return None
     text = response.headers.get("Content-Range", "").rpartition("/")[2] or response.headers.get("Content-Length", "")
     return int(text) if text.isdigit() else None
 
