@@ -108,7 +108,10 @@ def finished(fetched):
     """The study, run to its report by a process that has no network; the machine's own caches are empty."""
     base, _ = fetched
     if subprocess.run(["unshare", "-rn", "true"], check=False).returncode:
-        pytest.skip("`unshare -rn` is not permitted here: no process without network can be started")
+        refused = "`unshare -rn` is not permitted here: no process without network can be started"
+        if os.environ.get("XSTILTS_NEED_UNSHARE") == "1":
+            pytest.fail(f"{refused}, and XSTILTS_NEED_UNSHARE=1 asks for one")
+        pytest.skip(refused)
     root, empty = base / "project", {"HF_HOME": str(base / "empty"), "XSTILTS_CACHE": str(base / "empty")}
     environment = {**os.environ, **empty, "PYTHONPATH": str(root)}
     for name in ("HF_ENDPOINT", "HF_TOKEN", "SNAKEMAKE_OUTPUT_CACHE"):
@@ -165,6 +168,7 @@ def test_the_manifest_says_where_each_file_is_from(finished):
     on_disk = {path.relative_to(finished / "brought").as_posix() for path in (finished / "brought").rglob("*")}
     assert {name for name in on_disk if (finished / "brought" / name).is_file()} - set(files) <= {
         "manifest.json",
+        "manifest.json.bak",
         ".fetch.lock",
     }
 
@@ -188,14 +192,31 @@ def test_the_folder_can_also_be_read_as_local_data(finished, tmp_path, monkeypat
         assert len(theirs) >= whole and all(row in mine for row in theirs), path
 
 
-def test_a_flipped_byte_stops_the_job_and_is_named(fetched):
+def test_a_flipped_byte_stops_the_job_and_is_named(fetched, tmp_path):
     base, _ = fetched
-    brought = base / "damaged"
+    root, brought, path = base / "project", base / "damaged", "xnli/de/test.jsonl"
     shutil.copytree(base / "brought", brought)
-    path = brought / "xnli" / "de" / "test.jsonl"
-    data = bytearray(path.read_bytes())
+    data = bytearray((brought / path).read_bytes())
     data[100] ^= 1
-    path.write_bytes(data)
+    (brought / path).write_bytes(data)
     command = ("xstilts", "fetch", "hubtiny.yaml", "--to", str(brought), "--verify")
-    verified = run(base / "project", dict(os.environ), *command, check=False)
-    assert verified.returncode == 1 and "xnli/de/test.jsonl" in verified.stderr and "sha256" in verified.stderr
+    verified = run(root, dict(os.environ), *command, check=False)
+    assert verified.returncode == 1 and path in verified.stderr and "sha256" in verified.stderr
+
+    for folder, status in (("brought", 0), ("damaged", 1)):
+        job = prepare_xnli(root, base / folder, tmp_path / folder, base / "empty")
+        assert job.returncode == status, job.stderr
+        written = (tmp_path / folder / "examples/xnli/de/test.jsonl").is_file()
+        assert written is (status == 0)
+    assert "Traceback" not in job.stderr
+    assert f"{brought / path}: damaged: sha256 is" in job.stderr and "python -m xstilts fetch" in job.stderr
+
+
+def prepare_xnli(root, brought, out, empty):
+    """The job that prepares XNLI's test data, as the workflow starts it; the hub is gone and no cache is filled."""
+    spec = Specs(load({**STUDY, "data_root": str(brought)}, "hubtiny.yaml", root)).prepare_test("xnli")
+    command = [sys.executable, "scripts/prepare.py", "--spec", json.dumps(spec)]
+    command += ["--examples", str(out / "examples"), "--gold", str(out / "gold")]
+    environment = {**os.environ, "PYTHONPATH": str(root), "XSTILTS_DATA_ROOT": str(brought), "HF_HUB_OFFLINE": "1"}
+    environment |= {"HF_HOME": str(empty), "HF_HUB_CACHE": str(empty / "hub")}
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False)

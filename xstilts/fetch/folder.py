@@ -12,17 +12,17 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
 
 from xstilts.errors import UserError
-from xstilts.fetch.plan import SIDES, Item
+from xstilts.fetch import foreign
+from xstilts.fetch.plan import Item
 from xstilts.hub import client, mirror
 from xstilts.hub.mirror import Mirror
 
 PARTIAL = ".partial"
 _LOCK = ".fetch.lock"
-_SHOWN = 5
 
 
 @contextmanager
@@ -31,41 +31,48 @@ def only_one(root: Path) -> Iterator[None]:
     path = root / _LOCK
     try:
         root.mkdir(parents=True, exist_ok=True)
-        handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115 (closed below, which ends the lock)
+        handle = open(path, "a+b", buffering=0)  # noqa: SIM115 (closed below, which ends the lock)
     except OSError as error:
-        raise UserError(f"{root}: cannot be written to ({error.strerror}). Next: name another folder (--to)") from error
+        where = error.filename or root
+        raise UserError(
+            f"{where}: cannot be written ({error.strerror}). Next: free space, or name another folder (--to)"
+        ) from error
     with handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             handle.seek(0)
+            holder = handle.read().decode(errors="replace").strip() or "unknown process"
             raise UserError(
-                f"{root}: another fetch is writing to this folder ({handle.read().strip() or 'unknown process'}). "
-                "Wait until it ends, or name another folder (--to)"
+                f"{root}: another fetch is writing to this folder ({holder}). Wait until it ends, or name another "
+                "folder (--to)"
             ) from error
         except OSError as error:
             raise UserError(
                 f"{path}: cannot be locked ({error.strerror}); the file system may not know locks. Next: fetch into a "
                 "local folder (--to) and copy it"
             ) from error
-        handle.truncate(0)
-        handle.write(f"process {os.getpid()} on {socket.gethostname()}")
-        handle.flush()
+        with suppress(OSError):  # a note for the message above; a full disk is told where data is written
+            handle.truncate(0)
+            handle.write(f"process {os.getpid()} on {socket.gethostname()}".encode())
         try:
             yield
         finally:
-            handle.truncate(0)
+            with suppress(OSError):
+                handle.truncate(0)
 
 
 class Folder:
     """A folder and its manifest. Methods may be called from several threads."""
 
-    def __init__(self, root: Path):
+    def __init__(self, root: Path, say: Callable[[str], None] = print):
+        """UserError: the manifest is damaged, or lost though the folder was filled, and has no good copy."""
         self.root = root
         self.partial = root / PARTIAL
         self.out = self.partial / "out"
-        there = Mirror.read(root)
+        there = _read(root, say)
         self.files = dict(there.files) if there else {}
+        self._models: dict[str, list[Item]] = {}
         self._lock = threading.Lock()
 
     def put(self, rows: dict[str, dict]) -> None:
@@ -76,6 +83,8 @@ class Folder:
             for path in rows:
                 (self.root / path).parent.mkdir(parents=True, exist_ok=True)
                 os.replace(self.out / path, self.root / path)
+            for folder in {"/".join(PurePosixPath(path).parts[:2]) for path in rows}:
+                self._drop_replaced(folder)
 
     def missing(
         self, items: list[Item], pool: Executor, say: Callable[[str], None]
@@ -84,6 +93,9 @@ class Folder:
 
         Every file that the manifest lists is read and compared; a damaged one is said, and fetched again.
         """
+        if self.files and not (self.root / mirror.BACKUP).is_file():
+            with suppress(UserError):  # a full disk is told where data is written
+                mirror.write(self.root, self.files)
         known = [item for item in items if self._same_origin(item)]
         wrong = dict(zip((item.path for item in known), pool.map(self._wrong, known), strict=True))
         absent = [item for item in items if wrong.get(item.path, "absent")]
@@ -91,15 +103,20 @@ class Folder:
             if what:
                 say(f"{path}: {what}; it is fetched again")
         self._say_other_revisions(absent, say)
-        self._drop_stale_models(absent)
+        absent = self._adopt(absent, pool, say)
+        for item in items:
+            if item.kind == "model":
+                self._models.setdefault(item.folder, []).append(item)
+        for name in self._models:
+            self._drop_replaced(name)
         self._add_users([item for item in known if not wrong[item.path]])
-        refused, own = self._foreign(absent)
+        refused, own = foreign.in_the_way(self.root, self.files, absent)
         return [item for item in absent if item.path not in refused and item.path not in own], refused, sorted(own)
 
     def lacking(self, items: list[Item]) -> list[str]:
         """Paths of items that the manifest does not have from their origin, and that are no pools of the user's."""
         absent = [item for item in items if not self._same_origin(item)]
-        own = self._foreign(absent)[1]
+        own = foreign.in_the_way(self.root, self.files, absent)[1]
         return [item.path for item in absent if item.path not in own]
 
     def _same_origin(self, item: Item) -> bool:
@@ -131,15 +148,38 @@ class Folder:
                 "fetched anew"
             )
 
-    def _drop_stale_models(self, absent: list[Item]) -> None:
-        """Delete a model's files of another revision that the new one lacks: a reader takes all shards it finds."""
-        revisions = {item.origin["id"]: item.origin["revision"] for item in absent if item.kind == "model"}
+    def _adopt(self, absent: list[Item], pool: Executor, say: Callable[[str], None]) -> list[Item]:
+        """Enter files that no row speaks of and that are what would be fetched (the manifest was lost, or someone
+        copied them there); returns the other items."""
+        loose = [item for item in absent if item.path not in self.files]
+        equal = pool.map(lambda item: foreign.same(self.root, item), loose)
+        taken = [item for item, same in zip(loose, equal, strict=True) if same]
+        if taken:
+            rows = {}
+            for item in taken:
+                path, known = self.root / item.path, next(iter(item.files.values()), item.source)
+                rows[item.path] = row(item, path.stat().st_size, known.get("sha256") or client.digest(path))
+            self.files.update(rows)
+            mirror.write(self.root, self.files)
+            say(f"{paths_of(taken)}: here already, equal to what would be fetched")
+        return [item for item in absent if item not in taken]
+
+    def _drop_replaced(self, folder: str) -> None:
+        """Delete a model's files of another fetch once all new ones are here: a reader takes all shards it finds.
+
+        New ones without weights (a tokenizer that another model borrows) replace nothing but themselves.
+        """
+        new = {item.path: item for item in self._models.get(folder, [])}
+        if not any(path.endswith(".safetensors") for path in new) or not all(map(self._same_origin, new.values())):
+            return
+        origins = {(item.origin["id"], item.origin["revision"]) for item in new.values()}
         stale = [
             path
             for path, row in self.files.items()
             if row["kind"] == "model"
-            and row["origin"].get("revision") != revisions.get(row["origin"].get("id"), row["origin"].get("revision"))
-            and path not in {item.path for item in absent}
+            and path.startswith(f"{folder}/")
+            and path not in new
+            and (row["origin"].get("id"), row["origin"].get("revision")) not in origins
         ]
         for path in stale:
             (self.root / path).unlink(missing_ok=True)
@@ -159,34 +199,24 @@ class Folder:
             self.files.update(changed)
             mirror.write(self.root, self.files)
 
-    def _foreign(self, absent: list[Item]) -> tuple[dict[str, str], set[str]]:
-        """(path -> why it is refused, paths of pools that the user has put there)."""
-        refused, own, folders = {}, set(), {}
-        for item in absent:
-            if item.kind == "pool":
-                stem = item.path.rpartition("_")[0]
-                paths = [f"{stem}_{side}.jsonl" for side in SIDES]
-            else:
-                paths = folders.setdefault(item.folder, None) or self._files_of(item)
-                folders[item.folder] = paths
-            there = [path for path in paths if path not in self.files and (self.root / path).exists()]
-            if item.kind == "pool" and len(there) == len(SIDES):
-                own.add(item.path)
-            elif there:
-                more = f" and {len(there) - _SHOWN} more" if len(there) > _SHOWN else ""
-                refused[item.path] = (
-                    f"{', '.join(str(self.root / path) for path in there[:_SHOWN])}{more}: not of a fetch (not in "
-                    f"{mirror.MANIFEST}), never written over. Next: move what is in the way elsewhere, or name another "
-                    "folder (--to)"
-                )
-        return refused, own
 
-    def _files_of(self, item: Item) -> list[str]:
-        """Files in the item's folder (wheels, which are of many families: the item's own path)."""
-        if item.kind == "wheel":
-            return [item.path]
-        found = (self.root / item.folder).rglob("*")
-        return sorted(path.relative_to(self.root).as_posix() for path in found if not path.is_dir())
+def _read(root: Path, say: Callable[[str], None]) -> Mirror | None:
+    """The folder's manifest; where it is damaged or lost its copy takes its place."""
+    path = root / mirror.MANIFEST
+    try:
+        there = Mirror.read(root)
+    except UserError as error:
+        try:
+            there = Mirror.read(root, mirror.BACKUP)
+        except UserError:
+            there = None
+        if there is None:
+            raise
+        say(f"{error.args[0].split(' Next: ')[0]} Its copy {mirror.BACKUP} takes its place")
+        if path.exists():
+            os.replace(path, path.with_name(f"{path.name}.damaged"))
+        mirror.write(root, there.files)
+    return there
 
 
 def users_key(item: Item) -> str:

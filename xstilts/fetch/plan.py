@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -77,7 +78,9 @@ def collect(study) -> tuple[list[Item], list[str]]:
             lost.append(str(error))
     if unpinned:
         names = ", ".join(dict.fromkeys(unpinned))
-        lost.insert(0, f"not pinned in catalog/revisions.lock: {names}. Next: python -m xstilts pin {study.file}")
+        lost.insert(
+            0, f"not pinned in catalog/revisions.lock: {names}. Next: python -m xstilts pin {shlex.quote(study.file)}"
+        )
     return [found[path] for path in sorted(found)], list(dict.fromkeys(lost))
 
 

