@@ -22,10 +22,11 @@ import pytest
 from fake_hub import FakeHub
 
 from xstilts import catalog as catalogs
+from xstilts import pin
 from xstilts.data.prepare import prepare
 from xstilts.errors import UserError
 from xstilts.evaluation import metrics, retrieval, search, submission
-from xstilts.hub import client, layout, lock, pin
+from xstilts.hub import client, layout, lock
 from xstilts.models.fetch import fetch
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -220,9 +221,11 @@ def test_the_papers_eighteen_tasks_are_there_with_a_hub_source_or_a_reason():
 
 def test_a_part_is_verified_only_if_its_repository_is():
     shapes = hub_repositories.shapes()
-    for entry in CATALOG.tasks.values():
-        for part in entry.sources.get("hub", []):
-            assert part["status"] == shapes[part["id"]]["status"], (entry.name, part["id"])
+    pairs = [(entry.name, part) for entry in CATALOG.tasks.values() for part in entry.sources.get("hub", [])]
+    weaker = {(name, part["id"]) for name, part in pairs if part["status"] != shapes[part["id"]]["status"]}
+    # its fields are as xnli's; that its train rows are translations of MNLI's is what nobody has read
+    assert weaker == {("mnli_translated", "facebook/xnli")}
+    assert CATALOG.tasks["mnli_translated"].sources["hub"][0]["status"] == "unverified"
     assert all(shape["unverified"] for shape in shapes.values() if shape["status"] == "unverified")
 
 

@@ -11,7 +11,8 @@ from xstilts import identity
 from xstilts.identity import ROOT
 
 PLANNING = {"catalog", "presets", "schema", "study", "paths", "identity", "specs", "outputs", "environment"}
-PLANNING |= {"errors", "files", "grid", "summaries", "lock", "parts", "mirror", "places", "ccgbank", "folder"}
+PLANNING |= {"errors", "files", "grid", "mixing", "findings", "summaries", "lock", "parts", "mirror", "places"}
+PLANNING |= {"ccgbank", "folder"}
 HEAVY = {"torch", "transformers", "pandas", "scipy", "sklearn", "datasets", "matplotlib", "numpy"}
 
 

@@ -201,10 +201,37 @@ def test_without_a_path_the_cell_is_dropped_and_said():
     assert set(study.notices) <= set(Specs(study).report()["notices"]), "the report shows them"
 
 
-@pytest.mark.parametrize("sources", [["embedded"], ["licensed", "hub", "embedded"]])
-def test_a_stand_in_for_licensed_data_is_never_silent(sources):
+def test_an_empty_folder_is_refused_at_planning_with_the_studys_file_and_key(tmp_path):
+    with pytest.raises(
+        UserError, match=r"^own.yaml: licensed.ccgbank: .*: has no 'train': .* it has: nothing. Allowed: a"
+    ):
+        load(sources=["licensed", "hub"], licensed={"ccgbank": str(tmp_path)})
+
+
+def test_one_file_serves_where_the_catalog_holds_dev_out_of_it(tmp_path, monkeypatch):
+    path = folder(tmp_path, {"all.tsv": "He runs\tNP S\\NP\n" * 40}) / "all.tsv"
+    given = {"sources": ["licensed", "hub"], "licensed": {"ccgbank": str(path)}}
+    with pytest.raises(
+        UserError, match=r"holds no split 'dev'. Allowed: .*; one file .* `dev: \{from: train, hold_out: 0.1"
+    ):
+        load(**given)
+    monkeypatch.setitem(PART[0], "splits", {"train": "train", "dev": {"from": "train", "hold_out": 0.1}})
+    found = read(tmp_path, path, ("train", "dev"))
+    assert len(found["train"]) + len(found["dev"]) == 40 and found["dev"]
+
+
+@pytest.mark.parametrize(
+    ("sources", "step"),
+    [
+        (["embedded"], "Next: put `licensed` before `embedded` in `sources`, or leave ccg out."),
+        (["embedded", "licensed"], "Next: put `licensed` before `embedded` in `sources`, or leave ccg out."),
+        (["licensed", "hub", "embedded"], "Next: give its path, or leave ccg out."),
+    ],
+)
+def test_a_stand_in_for_licensed_data_is_never_silent(sources, step):
     study = load(sources=sources)
     (notice,) = [notice for notice in study.notices if "stand-in" in notice]
+    assert notice.endswith(step)
     assert notice.startswith("ccg is a generated stand-in and not CCGbank") and "licensed: {ccgbank:" in notice
     assert notice in Specs(study).report()["notices"]
     assert not [other for other in study.notices if "generated data stands in" in other]
@@ -237,8 +264,11 @@ def test_a_path_in_the_home_folder_is_found_and_a_wrong_one_refused_at_planning(
     distribution(tmp_path)
     assert "ccg" in load(sources=["licensed", "hub"], licensed={"ccgbank": "~/ccgbank"}).intermediates
     with pytest.raises(
-        UserError, match=r"own.yaml: licensed.ccgbank: '/no/such' is not allowed. Allowed: a file of tr"
+        UserError,
+        match=r"own.yaml: licensed.ccgbank: '/no/such' is not allowed. Allowed: a folder with train.* and dev",
     ):
         load(sources=["licensed", "hub"], licensed={"ccgbank": "/no/such"})
-    with pytest.raises(UserError, match=r"data/PARG/00: no .auto file; 'train' is made of sections 00-18"):
+    with pytest.raises(
+        UserError, match=r"own.yaml: licensed.ccgbank: .*data/PARG/00: no .auto file; 'train' is made of"
+    ):
         load(sources=["licensed", "hub"], licensed={"ccgbank": "~/ccgbank/data/PARG"})

@@ -11,10 +11,13 @@ from pathlib import Path
 import pandas
 import pytest
 import yaml
+from test_study import all_jobs
 from test_workflow import copy_project
 
+from xstilts import study as studies
 from xstilts.errors import UserError
 from xstilts.identity import ROOT
+from xstilts.specs import Specs
 
 GUIDE = (ROOT / "docs" / "own.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", GUIDE, re.DOTALL | re.MULTILINE)
@@ -122,6 +125,72 @@ def test_a_moved_model_runs_nothing_again_and_a_changed_one_everything(project):
     entry.write_text(text)
 
 
+# ---- the studies that are there already
+@pytest.mark.parametrize("file", ["config.yaml", "studies/tiny.yaml"])
+def test_a_task_with_presets_of_its_own_changes_no_study_that_takes_all(prepared, file):
+    config = yaml.safe_load((ROOT / file).read_text())
+    before, after = (studies.load(config, file, root) for root in (ROOT, prepared))
+    assert list(all_jobs(Specs(after))) == list(all_jobs(Specs(before)))
+    assert list(after.mixtures) == list(before.mixtures) and after.targets == before.targets
+    new = [notice for notice in after.notices if notice not in before.notices]
+    assert new == [f"{task} is not part of `all` here: it has no preset demo." for task in ("factcheck", "products")]
+    sh(prepared, "-m", "xstilts", "check", file)
+
+
+def test_all_takes_in_what_has_the_preset_and_an_unlicensed_task_still_names_its_mixture(prepared, tmp_path):
+    root = tmp_path / "project"
+    for name in ("catalog", "rules", "my-data"):
+        shutil.copytree(prepared / name, root / name)
+    entry = yaml.safe_load((root / "catalog/tasks/factcheck.yaml").read_text())
+    entry["identity"]["training_task"] = "mnli"
+    entry["presets"] = {"demo": {**entry["presets"]["mine"], "dropout": 0.0}}
+    (root / "catalog/tasks/extra.yaml").write_text(yaml.safe_dump(entry))
+    base = {
+        "study": "s",
+        "sources": ["local", "hub"],
+        "data_root": str(root / "my-data"),
+        "languages": ["en", "de"],
+        "mixtures": {"mix": {"tasks": "all", "steps": 2}},
+        "grid": [{"models": ["tiny"], "intermediates": ["mix"], "targets": "all", "seeds": [1]}],
+        "training": {"preset": "demo"},
+    }
+    study = studies.load(base, "s.yaml", root)
+    assert "extra" in study.targets and "factcheck" not in study.targets, "a target counts by its training task"
+    assert list(study.mixtures) == ["mix-no-ccg"]
+    (tasks,) = [mixture.tasks for mixture in study.mixtures.values()]
+    assert "extra" in tasks and not {"factcheck", "ccg"} & {*tasks}
+    study = studies.load({**base, "training": {"preset": "mine"}}, "s.yaml", root)
+    assert study.targets == ["factcheck", "products"] and study.mixtures["mix"].tasks == ("factcheck",)
+    left = "extra is not part of `all` here: its training task mnli has no preset mine."
+    assert left in study.notices and not [notice for notice in study.notices if "factcheck" in notice]
+
+
+def changed(config: dict, key: str, value) -> dict:
+    """tiny's config with another value in its block, or of its mixture's tasks, and no overrides."""
+    config = {**config, "training": {"preset": "demo"}}
+    if key == "mix2":
+        return {**config, "mixtures": {"mix2": {**config["mixtures"]["mix2"], "tasks": value}}}
+    return {**config, "grid": [{**config["grid"][0], key: value}]}
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("targets", ["xnli", "factcheck"]), ("intermediates", ["none", "factcheck"]), ("mix2", ["all", "factcheck"])],
+)
+def test_a_task_that_is_named_needs_the_preset(prepared, key, value):
+    config = changed(yaml.safe_load((ROOT / "studies/tiny.yaml").read_text()), key, value)
+    sources = {"sources": ["local", "embedded"], "data_root": str(prepared / "my-data")}
+    with pytest.raises(UserError, match=r"training\.preset \(of factcheck\): 'demo' is not allowed.*Allowed: mine"):
+        studies.load({**config, **sources}, "tiny.yaml", prepared)
+
+
+def test_a_preset_that_no_task_has_is_still_a_typing_mistake(prepared):
+    config = yaml.safe_load((ROOT / "studies/tiny.yaml").read_text())
+    with pytest.raises(UserError, match=r"training\.preset \(of \w+\): 'dmeo' is not allowed. Did you mean 'demo'"):
+        studies.load({**config, "training": {"preset": "dmeo"}}, "tiny.yaml", prepared)
+
+
+# ---- mistakes
 def broken(prepared: Path, tmp_path: Path) -> Path:
     """A copy to break something in, in which nothing has run."""
     made = {"results", "data", "logs", ".snakemake"}
@@ -173,7 +242,8 @@ def test_a_size_that_is_not_the_models_is_refused(prepared, tmp_path, monkeypatc
     with pytest.raises(UserError) as caught:
         local.build({"type": "local"}, {"name": "my-encoder", "layers": 3}, tmp_path)
     assert says(str(caught.value), "a size")
-    with pytest.raises(UserError, match=r"config.json: sha256 is .*; when the study was planned it was 0{64}. Run the"):
+    planned = r"config.json: sha256 is .*; when the study was planned it was 0{64}. Run .* delete work/digests.json"
+    with pytest.raises(UserError, match=planned):
         known = {path.name: "0" * 64 for path in folder.files(prepared / "my-encoder", "m")}
         local.build({"type": "local", "files": known}, {"name": "my-encoder"}, tmp_path)
     with pytest.raises(UserError, match=r"model.safetensors: sha256 is .*, expected 1{64} \(source.sha256 of"):
@@ -181,9 +251,8 @@ def test_a_size_that_is_not_the_models_is_refused(prepared, tmp_path, monkeypatc
 
 
 def test_a_local_model_is_its_content(tmp_path, monkeypatch):
-    from xstilts import study as studies
     from xstilts.models import folder
-    from xstilts.specs import Specs, text
+    from xstilts.specs import text
 
     root = copy_project(tmp_path / "project")
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -1,4 +1,4 @@
-"""The grid of a study: its mixtures, cells and attacks, filled in from the config, every name checked.
+"""The grid of a study: its cells and attacks (and mixtures: xstilts/mixing.py), filled in, every name checked.
 
 Each finding is one UserError that names the study's file, the key, the value and what is allowed. `study` is an
 `xstilts.study.Study`; only that module uses this one.
@@ -6,28 +6,12 @@ Each finding is one UserError that names the study's file, the key, the value an
 
 from __future__ import annotations
 
-import difflib
-import math
-from dataclasses import dataclass
 from pathlib import Path
 
-from xstilts import places, presets
+from xstilts import findings, mixing, places, presets
 from xstilts.errors import UserError
-
-NONE = "none"
-ALL = "all"
-# what only some samplings use: there it is needed (True) or may be left out
-SAMPLING_KEYS = {"capped": {"cap": True}, "temperature": {"temperature": True, "cap": False}}
-LEAST_REST = 0.01  # of the probability, for a mixture's tasks without a share: its steps grow with 1 / rest
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Several intermediate tasks trained as one: the tasks and how batches are drawn from them."""
-
-    tasks: tuple[str, ...]
-    sampling: dict
-    steps: int | None
+from xstilts.findings import unique
+from xstilts.mixing import ALL, NONE
 
 
 def fill(study) -> None:
@@ -36,9 +20,9 @@ def fill(study) -> None:
     places.expand(study)
     _check_languages(study)
     for name, mixture in config["mixtures"].items():
-        tasks = _mixture_tasks(study, name, mixture)
+        tasks = mixing.tasks_of(study, name, mixture)
         if name in _asked_intermediates(study):
-            _add_mixture(study, name, mixture, tasks)
+            mixing.add(study, name, mixture, tasks)
     for index, block in enumerate(config["grid"]):
         _add_block(study, f"grid[{index}]", block)
     if not study.cells:
@@ -57,23 +41,7 @@ def check(study) -> None:
         if not study.languages(task):
             own = ", ".join(study.catalog.task_languages(task)) + f" ({task})"
             key, asked = _asked_languages(study, task)
-            raise _error(study, key, asked, own)
-
-
-def unique(items) -> list:
-    """The items without repetition, in their order."""
-    return list(dict.fromkeys(items))
-
-
-def _error(study, key: str, value, allowed) -> UserError:
-    names = [str(name) for name in allowed] if not isinstance(allowed, str) else []
-    close = difflib.get_close_matches(str(value), names, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    listed = allowed if isinstance(allowed, str) else ", ".join(names)
-    return UserError(
-        f"{study.file}: {key}: {value!r} is not allowed.{hint} Allowed: {listed}. "
-        "`python -m xstilts catalog` lists everything that exists."
-    )
+            raise findings.error(study, key, asked, own)
 
 
 def _asked_intermediates(study) -> list[str]:
@@ -81,20 +49,14 @@ def _asked_intermediates(study) -> list[str]:
     return unique(name for block in study.config["grid"] for name in block["intermediates"])
 
 
-def _known(study, key: str, names: list[str], allowed) -> None:
-    for name in names:
-        if name not in allowed:
-            raise _error(study, key, name, allowed)
-
-
 def _check_languages(study) -> None:
     config, catalog = study.config, study.catalog
     if config["languages"] != "all":
-        _known(study, "languages", config["languages"], catalog.languages)
+        findings.known(study, "languages", config["languages"], catalog.languages)
     for target, codes in config["target_languages"].items():
-        _known(study, "target_languages", [target], [*catalog.targets, *catalog.variants])
+        findings.known(study, "target_languages", [target], [*catalog.targets, *catalog.variants])
         if codes != "all":
-            _known(study, f"target_languages.{target}", codes, catalog.task_languages(target))
+            findings.known(study, f"target_languages.{target}", codes, catalog.task_languages(target))
 
 
 def _asked_languages(study, task: str) -> tuple[str, str | list[str]]:
@@ -111,14 +73,14 @@ def _check_training(study) -> None:
         if task not in known:
             via = study.catalog.tasks[task].identity["training_task"] if task in study.catalog.tasks else None
             hint = f" ({task} is trained as {via})" if via else ""
-            raise _error(study, "training.overrides", task, ", ".join(known) + hint)
+            raise findings.error(study, "training.overrides", task, ", ".join(known) + hint)
     before = {task for name in study.intermediates for task in study.intermediate_tasks(name)}
     after = {*study.training_tasks(study.targets), *known[len(trained) :]}
     hyper = {}
     for task in known:
         if training["preset"] not in presets.choices(study.catalog.tasks[task]):
             names = presets.choices(study.catalog.tasks[task])
-            raise _error(study, f"training.preset (of {task})", training["preset"], names)
+            raise findings.error(study, f"training.preset (of {task})", training["preset"], names)
         for stage, used in (("intermediate", before), ("target", after)):
             for model in study.models if task in used else ():
                 overrides = training["overrides"].get(task, {})
@@ -162,7 +124,7 @@ def _check_source_languages(study, target: str) -> None:
     for code in study.languages(target):
         if code not in names and (names or source != "local"):  # no local file at all: `xstilts check` lists them
             key, _ = _asked_languages(study, target)
-            raise _error(study, f"{key} (source {source} of {target})", code, names)
+            raise findings.error(study, f"{key} (source {source} of {target})", code, names)
 
 
 def _has_file(study, part: dict, task: str, code: str) -> bool:
@@ -173,90 +135,17 @@ def _has_file(study, part: dict, task: str, code: str) -> bool:
     return any((folder / f"{name}{side}.jsonl").is_file() for side in ("", "_source"))
 
 
-def _mixture_tasks(study, name: str, mixture: dict) -> list[str]:
-    """The tasks that a mixture asks for; an error where its settings mean nothing."""
-    catalog, at = study.catalog, f"mixtures.{name}"
-    if name == NONE or name in catalog.tasks:
-        raise _error(study, at, name, "any name that is neither `none` nor a task of the catalog")
-    keys = SAMPLING_KEYS.get(mixture["sampling"], {})
-    for key in ("cap", "temperature"):
-        if keys.get(key) and mixture[key] is None:
-            raise _error(study, f"{at}.{key}", None, f"a number: sampling {mixture['sampling']} needs it")
-        if key not in keys and mixture[key] is not None:
-            users = " and ".join(method for method, used in SAMPLING_KEYS.items() if key in used)
-            raise _error(study, f"{at}.{key}", mixture[key], f"null: only sampling {users} can have it")
-    asked = [ALL] if mixture["tasks"] == ALL else mixture["tasks"]
-    _known(study, f"{at}.tasks", asked, [ALL, *catalog.intermediates, *catalog.variants])
-    tasks = unique(task for item in asked for task in (catalog.intermediates if item == ALL else [item]))
-    shares = mixture["shares"]
-    _known(study, f"{at}.shares", list(shares), tasks)
-    # 0.7 + 0.2 + 0.1 is not quite 1
-    if round(1 - math.fsum(shares.values()), 9) < LEAST_REST:
-        allowed = f"shares that add up to at most {1 - LEAST_REST}: the other tasks have the rest"
-        raise _error(study, f"{at}.shares", shares, allowed)
-    _shares(study, name, shares, tasks, [])
-    return tasks
-
-
-def _shares(study, name: str, shares: dict, tasks: list[str], missing: list[str]) -> dict:
-    """The fixed shares of the tasks that are there to be trained; one of these has none."""
-    kept = {task: share for task, share in shares.items() if task not in missing}
-    if kept and len(kept) == len(tasks) - len(missing):
-        allowed = "at least one task of the mixture without a share, which has the rest"
-        lost = f" (no source of {', '.join(missing)} can be used here: see `sources`)" if missing else ""
-        raise _error(study, f"mixtures.{name}.shares", shares, allowed + lost)
-    return kept
-
-
-def _add_mixture(study, name: str, mixture: dict, tasks: list[str]) -> None:
-    """Add a mixture of the tasks that can be used, by a name that says which could not; without any, none is added."""
-    missing = [task for task in tasks if not _available(study, task)]
-    if missing == tasks:
-        study.notices.append(f"mixture {name} is left out: none of its tasks can be used.")
-        return
-    new = "-no-".join([name, *missing])
-    if new != name and new in {*study.config["mixtures"], *study.mixtures, *study.catalog.tasks}:
-        raise UserError(
-            f"{study.file}: mixtures.{name}: without {', '.join(missing)}, of which no source can be used here, it is "
-            f"named {new}, and that name is taken. Next: give one of the two another name."
-        )
-    if missing:
-        study.notices.append(f"mixture {name} is trained without {', '.join(missing)} and named {new}.")
-    sampling = {"method": mixture["sampling"]}
-    sampling |= {key: mixture[key] for key in ("cap", "temperature") if mixture[key] is not None}
-    shares = _shares(study, name, mixture["shares"], tasks, missing)
-    # numbers that the paper must have had and nobody could find
-    own = [f"{key} {value}" for key, value in sampling.items() if key != "method"]
-    own += [f"share of {task} {share}" for task, share in shares.items()]
-    if own:
-        about = "this study's choice; the paper's K, T and mixing rates are not confirmed."
-        study.notices.append(f"mixture {new}: {', '.join(own)}: {about}")
-    study.renamed[name] = new
-    kept = tuple(task for task in tasks if task not in missing)
-    study.mixtures[new] = Mixture(kept, {**sampling, **({"shares": shares} if shares else {})}, mixture["steps"])
-
-
-def _available(study, task: str) -> bool:
-    try:
-        study.source(task)
-    except UserError as error:
-        paths = f"{study.file}: sources: {study.config['sources']} (data_root: {study.config['data_root']}): "
-        notice = f"{task} is left out: {str(error).removeprefix(paths)}"  # notices are in specs, which hold no path
-        if notice not in study.notices:
-            study.notices.append(notice)
-        return False
-    return True
-
-
 def _add_block(study, key: str, block: dict) -> None:
     catalog, asked = study.catalog, block["intermediates"]
-    _known(study, f"{key}.models", block["models"], catalog.models)
+    findings.known(study, f"{key}.models", block["models"], catalog.models)
     single = [*catalog.intermediates, *catalog.variants]
-    _known(study, f"{key}.intermediates", asked, [NONE, *single, *study.config["mixtures"]])
-    targets = list(catalog.targets) if block["targets"] == "all" else block["targets"]
-    _known(study, f"{key}.targets", targets, catalog.targets)
+    findings.known(study, f"{key}.intermediates", asked, [NONE, *single, *study.config["mixtures"]])
+    targets = mixing.of_all(study, catalog.targets) if block["targets"] == ALL else block["targets"]
+    if block["targets"] == ALL:
+        mixing.say_left_out(study, catalog.targets)
+    findings.known(study, f"{key}.targets", targets, catalog.targets)
     for name in asked:
-        if name in single and not _available(study, name):
+        if name in single and not mixing.available(study, name):
             continue
         if name in study.config["mixtures"] and name not in study.renamed:
             continue  # left out, and said
@@ -268,13 +157,13 @@ def _add_block(study, key: str, block: dict) -> None:
 
 
 def _add_attacks(study, key: str, block: dict) -> None:
-    _known(study, f"{key}.attacks", block["attacks"], study.catalog.attacks)
-    _known(study, f"{key}.models", block.get("models") or [], study.models)
+    findings.known(study, f"{key}.attacks", block["attacks"], study.catalog.attacks)
+    findings.known(study, f"{key}.models", block.get("models") or [], study.models)
     asked = [study.renamed.get(name, name) for name in block.get("intermediates") or []]
     # those that the grid names and that are left out have been said: no cell, no attack
-    _known(study, f"{key}.intermediates", asked, unique([*study.intermediates, *_asked_intermediates(study)]))
-    _known(study, f"{key}.targets", block.get("targets") or [], study.targets)
-    _known(study, f"{key}.seeds", block.get("seeds") or [], study.seeds)
+    findings.known(study, f"{key}.intermediates", asked, unique([*study.intermediates, *_asked_intermediates(study)]))
+    findings.known(study, f"{key}.targets", block.get("targets") or [], study.targets)
+    findings.known(study, f"{key}.seeds", block.get("seeds") or [], study.seeds)
     for attack in block["attacks"]:
         for (model, intermediate, seed), targets in study.cells.items():
             if block.get("models") and model not in block["models"]:

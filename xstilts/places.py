@@ -15,9 +15,9 @@ def expand(study) -> None:
     for key, block in (("data_root", config), ("ccgbank", config["licensed"])):
         if not block[key]:
             continue
-        path = Path(block[key]).expanduser()
+        name = key if block is config else f"licensed.{key}"
+        path = folder.expanded(block[key], f"{study.file}: {name}")
         if not (path.is_dir() or (key == "ccgbank" and path.exists())):
-            name = key if block is config else f"licensed.{key}"
             raise UserError(
                 f"{study.file}: {name}: {block[key]!r} is not allowed. Allowed: "
                 + ("an existing folder (docs/data.md)" if block is config else ccgbank.ALLOWED)
@@ -33,7 +33,11 @@ def check(study) -> None:
             for split in study.train_splits(task):
                 name = part["splits"].get(split)
                 name = name["from"] if isinstance(name, dict) else name
-                ccgbank.files(Path(study.config["licensed"][part["path_key"]]), name or split)
+                key = part["path_key"]
+                try:
+                    ccgbank.files(Path(study.config["licensed"][key]), name or split)
+                except UserError as error:
+                    raise UserError(f"{study.file}: licensed.{key}: {error}") from None
     for name in study.models:
         source = study.catalog.models[name].identity["source"]
         if source["type"] == "local":
@@ -54,9 +58,10 @@ def stand_ins(study) -> list[str]:
         entry = study.catalog.tasks[task]
         if "licensed" in entry.sources:
             title, gate = (entry.documentation.get(key, "") for key in ("title", "gate"))
+            order = "" if "licensed" in before else "put `licensed` before `embedded` in `sources`, or "
             found.append(
                 f"{task} is a generated stand-in and not {title}, which is licensed: its scores say nothing about the "
-                f"real task. {gate} Put `licensed` before `embedded` in `sources`, or leave {task} out."
+                f"real task. {gate} Next: {order or 'give its path, or '}leave {task} out."
             )
         elif set(before) & set(entry.sources):
             fallen.append(task)

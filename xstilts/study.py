@@ -13,9 +13,10 @@ from pathlib import Path
 from xstilts import catalog as catalogs
 from xstilts import grid
 from xstilts.errors import UserError
-from xstilts.grid import NONE, Mixture, unique
+from xstilts.findings import unique
 from xstilts.hub.mirror import Mirror
 from xstilts.identity import ROOT
+from xstilts.mixing import NONE, Mixture
 
 __all__ = ["NONE", "Mixture", "Study", "load"]
 ENGLISH = "en"
@@ -120,8 +121,14 @@ class Study:
         return self.mixtures[intermediate].tasks if intermediate in self.mixtures else (intermediate,)
 
     def source(self, task: str) -> tuple[str, list[dict]]:
-        """(name, parts) of the first source in the study's order that the task has and that can be used here."""
-        usable = [name for name in self.config["sources"] if self._usable(name, task)]
+        """(name, parts) of the first source in the study's order that the task has and that can be used here.
+
+        What `xstilts fetch` put into data_root is no data of the user's own: where the study may use the hub, it is
+        read as source `hub` in the place of `local`. Results are then the same with and without the copy, and a
+        copy, as one's own data would, comes before generated data that stands after `local`.
+        """
+        names = ["hub" if name == "local" and self._fetched(task) else name for name in self.config["sources"]]
+        usable = [name for name in names if self._usable(name, task)]
         try:
             name, parts = self.catalog.task_source(task, usable)
             return name, self._local_parts(task) if name == "local" else parts
@@ -138,37 +145,51 @@ class Study:
     def _usable(self, source: str, task: str) -> bool:
         """Whether a source can be used for a task: `local` needs the task's folders, `licensed` a path."""
         if source == "local":
-            return all(self._there(task, part) for part in self._local_parts(task))
+            return all(self._there(part) for part in self._local_parts(task))
         return source != "licensed" or any(self.config["licensed"].values())
 
     def _local_parts(self, task: str) -> list[dict]:
         """The task's local parts; one that `replaces` another takes its place where its own folder is there."""
         parts = self.catalog.tasks[task].sources.get("local", [])
-        parts = [part for part in parts if "replaces" not in part or self._there(task, part)]
+        parts = [part for part in parts if "replaces" not in part or self._there(part)]
         replaced = {part.get("replaces") for part in parts}
         return [part for part in parts if part["folder"] not in replaced]
 
-    def _there(self, task: str, part: dict) -> bool:
-        """Whether data_root has a local part's folder. A copy of the hub is no data of the user's own: where the study
-        may use the hub it is read as source `hub`, whose results are then the same with and without the copy."""
+    def _there(self, part: dict) -> bool:
+        """Whether data_root has a local part's folder."""
         root = self.config["data_root"]
-        if not root or not Path(root, part["folder"]).is_dir():
+        return bool(root) and Path(root, part["folder"]).is_dir()
+
+    def _fetched(self, task: str) -> bool:
+        """Whether a task's local data is, in whole or in part, a copy of the hub that the study may read as such."""
+        if "hub" not in self.config["sources"] or "hub" not in self.catalog.tasks[task].sources:
             return False
-        hub = "hub" in self.config["sources"] and "hub" in self.catalog.tasks[task].sources
-        return not (hub and self.mirror and part["folder"] in self.mirror.folders)
+        parts = self._local_parts(task) if self._usable("local", task) else []
+        return bool(parts and self.mirror) and any(part["folder"] in self.mirror.folders for part in parts)
 
     def refused(self) -> list[str]:
         """What the study can plan and must not run: mining where the source has the gold pairs and no distractors."""
-        found = []
+        order, found = self.config["sources"], []
         for task in self.targets:
-            if self.mines(task) and self.source(task)[0] == "hub":
-                folders = [part["folder"] for part in self.catalog.tasks[task].sources.get("local", [])]
-                put = "put its pools, which `python -m xstilts fetch` looks for, into <data_root>"
-                pools = f"{put}/{folders[-1]}/ (docs/data.md), or " if folders else ""
-                found.append(
-                    f"{task}: the hub has its gold pairs alone, with which F1 is far too high. Next: {pools}leave it "
-                    "out of `targets`"
+            if not self.mines(task) or self.source(task)[0] != "hub":
+                continue
+            local, ways = self.catalog.tasks[task].sources.get("local", []), []
+            if local and "local" not in order[: order.index("hub")]:
+                first = dict.fromkeys([*order[: order.index("hub")], "local", *order])
+                ways.append(f"write `sources: [{', '.join(first)}]` (its pools are source `local`)")
+            if local and not self._usable("local", task):
+                looked = (
+                    ", which `python -m xstilts fetch` looks for,"
+                    if any(part.get("archives") for part in local)
+                    else ""
                 )
+                ways.append(f"put its pools{looked} into <data_root>/{local[-1]['folder']}/ (docs/data.md)")
+            found.append(
+                f"{task}: the hub has its gold pairs alone, with which F1 is far too high. Next: "
+                + " and ".join(ways)
+                + (", or " if ways else "")
+                + "leave it out of `targets`"
+            )
         return found
 
     def unpinned(self) -> list[str]:

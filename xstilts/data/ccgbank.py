@@ -1,7 +1,7 @@
 """Which files of a user's CCGbank (LDC2005T13) hold a split. Planning imports this: no sentence is read here.
 
-A path is one file of training sentences, or a folder with a file for each split (NAMES), or the LDC's own folder with
-`data/AUTO/<section>/wsj_*.auto`. The sections of a split are those of jiant, whose data X-STILTs used; they stand for
+A path is a folder with a file for each split (NAMES), or the LDC's own folder with `data/AUTO/<section>/wsj_*.auto`,
+or one file of sentences, which serves where the catalog holds dev out of train. The sections of a split are those of jiant, whose data X-STILTs used; they stand for
 `train` and `dev` in the catalog's `splits`, which may name others ("02-21" and "00" are usual in work on supertagging).
 """
 
@@ -18,21 +18,21 @@ NAMES = ("{}.jsonl", "{}.txt", "{}.tsv", "ccg.{}")
 IDS = "tags_to_id.json"
 AUTO = (".", "AUTO", "data/AUTO", "ccgbank_1_1/data/AUTO")
 ALLOWED = (
-    "a file of training sentences, or a folder with train.* and dev.* (.jsonl, .txt or .tsv; or jiant's ccg.train and "
-    "ccg.dev), or CCGbank's own folder with data/AUTO/<section>/wsj_*.auto (docs/data.md)"
+    "a folder with train.* and dev.* (.jsonl, .txt or .tsv; or jiant's ccg.train and ccg.dev), or CCGbank's own folder "
+    "with data/AUTO/<section>/wsj_*.auto (docs/data.md); one file of sentences only with "
+    "`dev: {from: train, hold_out: 0.1}` under splits in catalog/tasks/ccg.yaml"
 )
 
 
 def files(root: Path, split: str) -> list[Path]:
     """The files of one split in reading order; a UserError says what is there and what is allowed."""
     if not root.exists():
-        raise UserError(f"licensed.ccgbank: {root}: does not exist. Allowed: {ALLOWED}")
+        raise UserError(f"{root}: does not exist. Allowed: {ALLOWED}")
     if root.is_file():
         if split == "train":
             return [root]
         raise UserError(
-            f"licensed.ccgbank: {root}: one file is read as training sentences and holds no split {split!r}. Allowed: "
-            f"{ALLOWED}; or `{split}: {{from: train, hold_out: 0.1}}` in catalog/tasks/ccg.yaml"
+            f"{root}: one file is read as training sentences and holds no split {split!r}. Allowed: {ALLOWED}"
         )
     found = [root / name.format(split) for name in NAMES if (root / name.format(split)).is_file()]
     if len(found) > 1:
@@ -62,7 +62,7 @@ def _sections(root: Path, split: str) -> list[Path]:
         shown = ", ".join(there[:10]) + (f" and {len(there) - 10} more" if len(there) > 10 else "")
         names = ", ".join(name.format(split) for name in NAMES)
         raise UserError(
-            f"licensed.ccgbank: {root}: has no {split!r}: none of {names}, and no sections of .auto files; it has: "
+            f"{root}: has no {split!r}: none of {names}, and no sections of .auto files; it has: "
             f"{shown or 'nothing'}. Allowed: {ALLOWED}"
         )
     found = []

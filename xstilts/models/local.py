@@ -13,6 +13,8 @@ from xstilts.models import folder as folders
 PREFIXES = ("roberta.", "bert.", "deberta.", "model.")
 # Heads of pretraining or of another task, never part of an encoder; position_ids is a buffer of older versions.
 HEADS = ("lm_head.", "lm_predictions.", "mask_predictions.", "cls.", "head.", "decoder.", "classifier.", "qa_outputs.")
+NEXT = f"Next: copy the file again, for it may be cut short, or {folders.NEXT}"
+STALE = f"Run the study again; if this message stays, delete {folders.MEMO} (digests that planning remembers)"
 NOT_WEIGHTS = ("pooler.", "embeddings.position_ids", *HEADS)
 
 
@@ -48,9 +50,7 @@ def _verify(source: dict, here: Path, paths: dict[str, Path]) -> None:
         )
     for name, expected in planned.items():
         if (found := folders.digest(paths[name])) != expected:
-            raise UserError(
-                f"{paths[name]}: sha256 is {found}; when the study was planned it was {expected}. Run the study again"
-            )
+            raise UserError(f"{paths[name]}: sha256 is {found}; when the study was planned it was {expected}. {STALE}")
     if source.get("sha256"):
         found = folders.digest(here / "model.safetensors") if "model.safetensors" in paths else "that of no file"
         if found != source["sha256"]:
@@ -61,29 +61,60 @@ def _verify(source: dict, here: Path, paths: dict[str, Path]) -> None:
 
 
 def read(folder: Path, tokenizer: Path) -> dict:
-    """The encoder of a folder with one or several safetensors files, under the encoder's own tensor names."""
-    from safetensors import safe_open
-    from tokenizers import Tokenizer
+    """The encoder of a folder with one or several safetensors files, under the encoder's own tensor names.
 
+    UserError: a file that is missing or broken, or a tensor that is there twice.
+    """
     config = read_json(folder / "config.json")
+    if not isinstance(config, dict):
+        raise UserError(f"{folder / 'config.json'}: must be an object, as transformers writes it. {NEXT}")
     if not tokenizer.is_file():
         raise UserError(
             f"{tokenizer}: no such file. Only tokenizers in the `tokenizers` format are read; give another "
             "repository's with source.tokenizer, or make the file with AutoTokenizer(...).save_pretrained(folder)."
         )
-    files = sorted(folder.glob("*.safetensors"))
+    files = folders.weights(folder)
     if not files:
         raise UserError(
             f"{folder}: holds no .safetensors file. Pickled weights (.bin) are never read: convert them with "
             "AutoModel.from_pretrained(...).save_pretrained(folder) and use a `local` source."
         )
-    weights = {}
+    return {"weights": _weights(files), "config": config, "tokenizer": _tokenizer(tokenizer), "revision": None}
+
+
+def _weights(files: list[Path]) -> dict:
+    """The encoder's tensors of all files, each once."""
+    from safetensors import SafetensorError, safe_open
+
+    weights, origin = {}, {}
     for file in files:
-        with safe_open(file, framework="pt") as handle:
-            for name in handle.keys():  # noqa: SIM118 (not a dict)
-                if (short := encoder_name(name)) is not None:
-                    weights[short] = handle.get_tensor(name)
-    return {"weights": weights, "config": config, "tokenizer": Tokenizer.from_file(str(tokenizer)), "revision": None}
+        try:
+            with safe_open(file, framework="pt") as handle:
+                for name in handle.keys():  # noqa: SIM118 (not a dict)
+                    short = encoder_name(name)
+                    if short in origin:
+                        raise UserError(_twice(short, *origin[short], file, name))
+                    if short is not None:
+                        weights[short], origin[short] = handle.get_tensor(name), (file, name)
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{file}: not a whole safetensors file: {error}. {NEXT}") from error
+    return weights
+
+
+def _twice(short: str, first: Path, one: str, second: Path, other: str) -> str:
+    return (
+        f"{first} ({one}) and {second} ({other}) both hold the tensor {short}: which is the model's? Next: keep one of "
+        f"them in the folder, or give {folders.INDEX}, which names the files to read"
+    )
+
+
+def _tokenizer(path: Path):
+    from tokenizers import Tokenizer
+
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing narrower
+        raise UserError(f"{path}: not a file of the `tokenizers` library: {error}. {NEXT}") from error
 
 
 def encoder_name(name: str) -> str | None:

@@ -1,0 +1,31 @@
+"""A finding in a study: one UserError that names the study's file, the key, the value and what is allowed."""
+
+from __future__ import annotations
+
+import difflib
+
+from xstilts.errors import UserError
+
+
+def error(study, key: str, value, allowed) -> UserError:
+    """The UserError of a value that is not allowed. `allowed`: names, of which the closest is hinted at, or words."""
+    names = [str(name) for name in allowed] if not isinstance(allowed, str) else []
+    close = difflib.get_close_matches(str(value), names, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    listed = allowed if isinstance(allowed, str) else ", ".join(names)
+    return UserError(
+        f"{study.file}: {key}: {value!r} is not allowed.{hint} Allowed: {listed}. "
+        "`python -m xstilts catalog` lists everything that exists."
+    )
+
+
+def known(study, key: str, names: list[str], allowed) -> None:
+    """UserError at the first of `names` that is not among the allowed ones."""
+    for name in names:
+        if name not in allowed:
+            raise error(study, key, name, allowed)
+
+
+def unique(items) -> list:
+    """The items without repetition, in their order."""
+    return list(dict.fromkeys(items))
