@@ -296,11 +296,12 @@ def test_licences_and_citations_of_everything_used_are_listed(demo):
     rows = {
         name: [str(cell) for cell in row[2:]] for row in licences.table(contents).rows for name in row[1].split(", ")
     }
-    assert rows["XNLI"][:2] == ["facebook/xnli b8dd5d7af511", "CC BY-NC 4.0: non-commercial use only"]
+    assert rows["XNLI"][0] == "facebook/xnli b8dd5d7af511"
+    assert rows["XNLI"][1].startswith("CC BY-NC 4.0") and "non-commercial use only" in rows["XNLI"][1]
     assert "Conneau et al. 2018" in rows["XNLI"][2] and "https://github.com/facebookresearch/XNLI" in rows["XNLI"][2]
-    assert rows["BUCC"][0] == "your own files: bucc2018_shared_task"
+    assert rows["BUCC"][0] == "files of data_root: bucc2018_shared_task", "put there by the user or by a fetch"
     assert rows["CCG"][0] == "your own licensed copy: ccgbank" and "LDC" in rows["CCG"][1]
-    assert rows["Tatoeba"] == ["this project", "generated here, MIT", "imitates Tatoeba"]
+    assert rows["Tatoeba"] == ["this project", "generated here, MIT", "only imitates the data set of its name"]
     assert rows["me5-small-l6"][0] == "FacebookAI/xlm-roberta-base e73636d4f797"
     assert rows["charswap"][1].startswith("MIT") and "1905.11268" in rows["charswap"][2]
     assert "Richardson et al. 2013" in rows["sliding window"][2] and "McCoy" in rows["overlap counts"][2]
@@ -328,8 +329,9 @@ def test_generated_data_is_listed_as_ours_and_never_under_the_originals_licence(
     spec, results, _ = demo
     contents = Contents(spec, results, catalogs.load())
     rows = [[str(cell) for cell in row] for row in licences.table(contents).rows if str(row[0]) == "data"]
-    assert len(rows) == len(spec["sources"]) and {row[3] for row in rows} == {"generated here, MIT"}
-    assert all(row[4].startswith("imitates ") for row in rows) and licences.groups(contents) == []
+    assert len(rows) == 1 and len(rows[0][1].split(", ")) == len(spec["sources"]), "one row for all"
+    assert rows[0][3:] == ["generated here, MIT", "only imitates the data set of its name"]
+    assert licences.groups(contents) == []
     assert "is for non-commercial use only" in plain(section(page(results), "licences"))
 
 
@@ -338,12 +340,61 @@ def test_licence_words_are_found_in_every_catalog_entry_that_has_them():
     sources = {name: (next(iter(task.sources)), []) for name, task in catalog.tasks.items()}
     models = {name: model.identity["source"] for name, model in catalog.models.items()}
     asks = obligations.groups([*obligations.tasks(catalog, sources), *obligations.models(catalog, models)])
-    strict, alike, agreed, silent, *_ = asks.values()
+    strict, alike, agreed, silent, recalled = asks.values()
+    assert {"mminilmv2-l6", "mminilmv2-l12"} <= set(recalled)
     assert {"anli", "qqp", "udpos", "xnli", "mnli_translated"} == set(strict)
     assert {"squad", "squad_v2", "xquad", "mlqa", "panx", "udpos", "anli", "mnli"} <= set(alike) and "xnli" not in alike
     assert {"qqp", "ccg"} == set(agreed) and {"bucc2018", "panx", "mminilmv2-l6", "mminilmv2-l12"} <= set(silent)
     free = {"hellaswag", "commonsenseqa", "tatoeba", "pawsx", "xlm-r-large", "mbert"}
     assert not free & {name for names in asks.values() for name in names}
+
+
+@pytest.mark.parametrize(
+    ("licence", "found"),
+    [
+        ("CC BY-NC-SA 4.0", [0, 1]),
+        ("for non-commercial use", [0]),
+        ("some CC BY-SA 3.0", [1]),
+        ("an LDC User Agreement", [2]),
+        ("the host's terms of service", [2]),
+        ("none stated in the upload", [3]),
+        ("", [3]),
+        ("MIT (recalled, not read)", [4]),
+        ("Apache 2.0", []),
+        ("CC BY 4.0", []),
+    ],
+)
+def test_what_a_licence_asks_for_is_found_by_its_words(licence, found):
+    one = obligations.Obligation("data", "x", "hub", "", licence or obligations.NOT_STATED, "", "")
+    assert obligations.groups([one]) == {list(obligations.GROUPS)[place]: ["x"] for place in found}
+
+
+def test_stand_ins_are_shown_as_such_and_only_they(demo):
+    spec, results, _ = demo
+    places = {"anli": ["snli_cad", "mnli", "snli"], "mlqa": ["mlqa"], "xquad": ["xquad"]}
+    origins = {task: [{"folder": name} for name in names] for task, names in places.items()}
+    own = {**spec, "sources": dict.fromkeys(places, "local"), "origins": origins}
+    rows = {row[1]: str(row[2]) for row in licences.table(Contents(own, results, catalogs.load())).rows}
+    assert rows["ANLI+"].startswith("files of data_root: snli_cad, mnli, snli (STAND-IN for ANLI's rounds")
+    assert "(STAND-IN: validation in place of test" in rows["MLQA"] and rows["XQuAD"] == "files of data_root: xquad"
+    official = {**origins, "anli": [{"folder": "anli"}], "mlqa": [{"folder": "mlqa_official"}]}
+    found = licences.table(Contents({**own, "origins": official}, results, catalogs.load()))
+    assert "STAND-IN" not in found.markdown()
+
+
+@pytest.mark.parametrize(
+    ("shards", "shown"),
+    [
+        (["model.safetensors"], "your own folder model.safetensors abababababab"),
+        (["a.safetensors", "b.safetensors"], "your own folder a.safetensors abababababab and 1 more"),
+    ],
+)
+def test_a_local_model_is_listed_with_the_digest_of_its_weights(demo, shards, shown):
+    spec, results, _ = demo
+    files = {"config.json": "1" * 64, "tokenizer.json": "2" * 64, **dict.fromkeys(shards, "ab" * 32)}
+    models = {**spec["revisions"]["models"], "me5-small-l6": {"type": "local", "files": files}}
+    contents = Contents({**spec, "revisions": {"data": {}, "models": models}}, results, catalogs.load())
+    assert shown in [str(row[2]) for row in licences.table(contents).rows]
 
 
 CLEAN = {
@@ -546,6 +597,19 @@ def test_latex_is_escaped():
     text = table.latex()
     assert r"50 \% of \texttt{none}" in text and r"me5\_small \& co & $-$1.0 [$-$2.0, 0.1]" in text
     assert "| me5_small & co | −1.0 [−2.0, 0.1] |" in table.markdown()
+    assert r"\begin{tabular}{lr}" in text and text.startswith("% needs \\usepackage{booktabs}\n")
+
+
+def test_prose_has_paragraph_columns_that_fit_the_line_and_each_row_one_line():
+    cite = Cell("A paper " * 9, small="https://x.org/a_b#c~d")
+    table = Table("t", "c", ["what", "licence", "cite"], [["data", "CC BY\n\n  4.0: " + "w " * 30, cite]], prose=True)
+    text = table.latex()
+    widths = [float(width) for width in re.findall(r"p\{([\d.]+)\\linewidth\}", text)]
+    assert re.search(r"\\begin\{tabular\}\{l>\{\\raggedright\\arraybackslash\}p\{", text) and len(widths) == 2
+    assert 0.5 <= sum(widths) <= 0.95
+    assert text.startswith("% needs \\usepackage{booktabs,array,url}\n") and r"\url{https://x.org/a_b#c~d} \\" in text
+    assert [row for row in table.markdown().splitlines() if row.startswith("| data | CC BY 4.0: w")]
+    assert len(table.markdown().splitlines()) == 5 and "CC BY 4.0: w" in text
 
 
 def test_neither_part_imports_torch():

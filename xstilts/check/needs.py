@@ -19,7 +19,8 @@ from xstilts.specs import Specs
 from xstilts.study import Study
 
 DOWNLOAD, HERE, CACHED, GIVEN, MADE = "to download", "in data_root", "in cache", "your files", "made here"
-MISSING, DAMAGED = "missing", "damaged or old"
+MISSING, DAMAGED, REFUSED = "missing", "damaged or old", "see In the way"
+ABOUT, AT_MOST = "about ", "at most "
 BYTES_A_PARAMETER = 4  # of float32, as most weights are published; those in float16 are half as large
 
 
@@ -29,7 +30,8 @@ class Need:
 
     `place`: where it is, in the words above; `files`: (id, path) -> exact bytes, where they are known; `left`: those
     still to be brought; `about`: bytes that the catalog documents, else None, with `fewer` where the study reads fewer
-    languages than that counts; `absent`: files of the user's own that are not there.
+    languages than that counts; `folder`: tasks with equal origin and folder read the same; `absent`: files of the
+    user's own that are not there.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Need:
     left: dict[tuple[str, str], int] = field(default_factory=dict)
     about: float | None = None
     fewer: bool = False
+    folder: str = ""
     absent: list[str] = field(default_factory=list)
 
     @property
@@ -55,8 +58,8 @@ class Need:
         if self.files:
             return words(sum(self.files.values()))
         if self.about is not None:
-            return f"{'up to' if self.fewer else 'about'} {words(self.about)}"
-        return "" if self.place == MADE or self.absent else "?"
+            return f"{AT_MOST if self.fewer else ABOUT}{words(self.about)}"
+        return "" if self.place in (MADE, REFUSED) or self.absent else "?"
 
 
 def words(size: float) -> str:
@@ -67,20 +70,32 @@ def words(size: float) -> str:
     return f"{size:.0f} B"
 
 
-def total(needs: Iterable[Need]) -> tuple[float, list[str], bool]:
-    """What is left to bring: (bytes, names of those of unknown size, whether the sum is only about right).
+def total(needs: Iterable[Need]) -> tuple[float, str, list[str]]:
+    """What is left to bring: (bytes, `about ` or `at most ` where they are not exact, names of those of unknown size).
 
-    What two tasks read from the same place is counted once.
+    What several tasks or models read from one place is counted once; all of them are named.
     """
-    exact, about, unknown = {}, {}, {}
+    exact, about, unknown, fewer, needs = {}, {}, [], False, list(needs)
+    sized = {need.name for need in needs if need.about is not None}  # of these it is another repository's tokenizer
     for need in needs:
         exact.update(need.left)
-        if not need.here and not need.files:
-            if need.about is None:
-                unknown[need.origin] = need.name
-            else:
-                about[need.origin] = max(about.get(need.origin, 0), need.about)
-    return sum(exact.values()) + sum(about.values()), list(unknown.values()), bool(about)
+        if need.here or need.files or need.place == REFUSED:
+            continue
+        if need.about is None:
+            unknown.append(need.origin if need.name in sized else need.name)
+        else:
+            key = need.origin, need.folder
+            about[key] = max(about.get(key, 0), need.about)
+            fewer |= need.fewer
+    size = sum(exact.values()) + sum(about.values())
+    return size, AT_MOST if fewer else ABOUT if about else "", list(dict.fromkeys(unknown))
+
+
+def amount(needs: Iterable[Need]) -> str:
+    """What is left to bring, in words: `about 3.2 GB and bucc2018 (size unknown)`; empty: nothing."""
+    size, near, unknown = total(needs)
+    known = [near + words(size)] if size else []
+    return " and ".join([*known, *([f"{', '.join(unknown)} (size unknown)"] if unknown else [])])
 
 
 # ---- data
@@ -120,10 +135,10 @@ def _own(study: Study, task: str, source: str, pieces: list[dict]) -> Need:
 
 
 def _pools(study: Study, task: str, items: list[plan.Item]) -> Need:
-    """Mining, where the user has no pools yet: the hub's gold pairs do not serve, archives may."""
+    """Mining, where no pools are read yet: the hub's gold pairs do not serve, archives may."""
     archives = any(item.kind == "pool" and task in item.users for item in items)
     folders = [part["folder"] for part in study.catalog.tasks[task].sources.get("local", [])]
-    return Need(task, "local", f"{folders[-1]}/" if folders else "its pools", "see Next" if archives else MISSING)
+    return Need(task, "local", f"{folders[-1]}/" if folders else "its pools", "see Next" if archives else REFUSED)
 
 
 def _hub(study: Study, task: str, pieces: list[dict], items: list[plan.Item]) -> list[Need]:
@@ -141,6 +156,7 @@ def _hub(study: Study, task: str, pieces: list[dict], items: list[plan.Item]) ->
         need = Need(task, "hub", f"{name} {config}", DOWNLOAD, _revision(study, name))
         need.status = "verified" if status == {"verified"} else "unverified"
         need.about = None if None in sizes else 1e6 * sum(sizes)
+        need.folder = same[0]["folder"]
         need.fewer = "{" in config and set(study.languages(task)) < set(study.catalog.task_languages(task))
         found.append(_filled(study, need, mine))
     return found
@@ -222,3 +238,16 @@ def _state(study: Study, item: plan.Item) -> str:
 def _cached(item: plan.Item) -> bool:
     kind = "model" if item.kind == "model" else "dataset"
     return all(client.cached(kind, item.origin["id"], item.origin["revision"], path) for path in item.files)
+
+
+def unread(study: Study, rows: Iterable[Need]) -> dict[str, list[str]]:
+    """Task -> files in its folders that no fetch brought, where it is read from a copy of the hub. `rows`: of data."""
+    mirror, found = study.mirror, {}
+    for task in dict.fromkeys(need.name for need in rows if need.source == "hub"):
+        sources = study.catalog.tasks[task].sources
+        folders = {part["folder"] for name in ("hub", "local") for part in sources.get(name, [])}
+        if mirror and folders & mirror.folders:
+            files = (path for folder in folders for path in (mirror.root / folder).rglob("*") if path.is_file())
+            names = {path.relative_to(mirror.root).as_posix() for path in files} - mirror.files.keys()
+            found |= {task: sorted(names)} if names else {}
+    return found

@@ -114,7 +114,7 @@ def _licences(study: studies.Study) -> str:
     made = [one.name for one in found if one.licence == obligations.OURS]
     groups = obligations.groups(found)
     lines = [f"{what}: {', '.join(names)}" for what, names in groups.items()]
-    lines += [f"generated here, MIT, each only imitates the data set of its name: {', '.join(made)}"] if made else []
+    lines += [f"{obligations.OURS}, each {obligations.IMITATES}: {', '.join(made)}"] if made else []
     strict = list(dict.fromkeys(name for names in groups.values() for name in names))
     found.sort(key=lambda one: strict.index(one.name) if one.name in strict else len(strict))
     rows: dict[tuple, list[str]] = {}
@@ -128,13 +128,15 @@ def _licences(study: studies.Study) -> str:
 
 
 def _disk(rows: list[Need]) -> str:
-    size, unknown, about = needs.total(rows)
+    left = needs.amount(rows)
     here = sum({file: size for need in rows for file, size in need.files.items() if file not in need.left}.values())
-    text = f"Disk: {'about ' if about else ''}{needs.words(size)} to download" if size else "Disk: nothing to download"
-    text += f", and {', '.join(unknown)} of unknown size" if unknown else ""
+    text = f"Disk: {left or 'nothing'} to download"
     text += f"; {needs.words(here)} here already" if here else ""
-    if about:
-        text += ". About: as data sets and models document themselves, before compression; exact once pinned."
+    if near := needs.total(rows)[1]:
+        text += ". " + near.strip().capitalize()
+        text += ": data as its publishers document it, before compression"
+        text += " and in all its languages" if near == needs.AT_MOST else ""
+        text += "; 4 bytes for each parameter of a model. Exact once pinned."
     return _wrap(text, "", "  ")
 
 
@@ -146,13 +148,10 @@ def _in_the_way(study: studies.Study, rows: list[Need]) -> list[str]:
         found.append(f"not pinned in catalog/revisions.lock ({len(unpinned)}): {', '.join(unpinned)}")
     for need in rows:
         if need.absent:
-            more = f" and {len(need.absent) - 3} more" if len(need.absent) > 3 else ""
-            found.append(f"missing files of {need.name}: {', '.join(need.absent[:3])}{more}")
+            found.append(f"missing files of {need.name}: {_some(need.absent)}")
         if need.place == needs.DAMAGED:
             found.append(f"{need.name}: what data_root has of {need.origin} is damaged, or of another revision")
-    to = study.config["data_root"]
-    lost = problems(study, Path(to) if to else None)
-    return [*found, *(line for line in lost.unpinned if not unpinned), *lost.pools]
+    return [*found, *(line for line in problems(study).unpinned if not unpinned)]
 
 
 def _notes(study: studies.Study, rows: list[Need]) -> list[str]:
@@ -168,6 +167,14 @@ def _notes(study: studies.Study, rows: list[Need]) -> list[str]:
         if need.source == "hub" and need.size == "?" and part.get("notes")
     }
     found += sorted(notes)
+    for task in study.data_tasks():
+        note = obligations.stand_in(study.catalog.tasks[task], *study.source(task))
+        found += [f"{task}: {note}"] if note else []
+    found += [
+        f"not read: {_some(names)}: {task} is read from the copy of the hub in {study.mirror.root}. Put your own data "
+        "into another folder"
+        for task, names in needs.unread(study, rows).items()
+    ]
     if unverified:
         found.append(
             f"fields unverified: {', '.join(unverified)}: no stored text confirms the configuration, files or fields "
@@ -177,6 +184,10 @@ def _notes(study: studies.Study, rows: list[Need]) -> list[str]:
 
 
 # ---- layout
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def _count(items: Sized, word: str) -> str:
     return f"{len(items)} {word}" + ("" if len(items) == 1 else "s")
 

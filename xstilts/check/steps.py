@@ -7,6 +7,7 @@ import shlex
 import textwrap
 from collections.abc import Iterator
 
+from xstilts import mixing
 from xstilts.check import needs
 from xstilts.check.needs import Need
 from xstilts.fetch.problems import problems
@@ -17,8 +18,12 @@ FOLDER = "DIR"  # where the user has named no data_root yet
 
 def text(study: Study, rows: list[Need], changes: dict, width: int) -> str:
     """`Next:` and its steps: a command on a line of its own, below it why and what to mind."""
-    lines = ["Next:"]
-    for number, (command, why) in enumerate(steps(study, rows, changes), 1):
+    lines, number = ["Next:"], 0
+    for command, why in steps(study, rows, changes):
+        if not command:
+            lines += ["", f"  Where the run has no network, in place of step {number}:"]
+            continue
+        number += 1
         lines.append(f"  {number}. {command}")
         lines += textwrap.wrap(
             why,
@@ -32,33 +37,32 @@ def text(study: Study, rows: list[Need], changes: dict, width: int) -> str:
 
 
 def steps(study: Study, rows: list[Need], changes: dict) -> Iterator[tuple[str, str]]:
-    """(command, what to know about it) in order; where no command can do a step, words take its place."""
+    """(command, what to know about it) in order; where no command can do a step, words take its place.
+
+    An empty command: the steps after it are for a run without network, in place of the step before it.
+    """
     file, folder = shlex.quote(study.file), study.config["data_root"] or FOLDER
     given = {key: value for key, value in changes.items() if key != "data_root"}
-    absent = [need for need in rows if not need.here and need.source in ("hub", "wheel")]
-    pools = [need.name for need in rows if not need.here and need.name in study.targets and study.mines(need.name)]
+    if order := _order(study):
+        yield from _other_order(study, order, changes)
+        return
+    left = [need for need in rows if not need.here and (need.source in ("hub", "wheel") or _mined(study, need))]
+    pools = [need.name for need in left if _mined(study, need)]
     own = [need for need in rows if need.absent and need.name not in pools]
-    todo = False  # something that only the user can do comes before the run
-    stale = bool(study.unpinned() or problems(study).unpinned)
-    if stale:
+    if study.unpinned() or problems(study).unpinned:
         yield (
             f"python -m xstilts pin {file}{_config(changes, ' --config ')}",
             "Needs network. Writes commits, sizes and digests into catalog/revisions.lock; commit that file. Where "
             "another machine has pinned already, copy its catalog/revisions.lock instead.",
         )
-    if absent or pools:
-        size, unknown, about = needs.total([*absent, *(need for need in rows if need.name in pools)])
-        amounts = [f"{'about ' if about else ''}{needs.words(size)}"] if size else []
-        amounts += [f"{', '.join(unknown)} of unknown size"] if unknown else []
-        why = f"Needs network. Brings {' and '.join(amounts)}; the same command goes on where it was stopped."
-        why += f" {FOLDER}: any folder with room for it." if folder == FOLDER else ""
-        why += "" if pools else " Not needed where the run itself has network: its jobs download what is missing."
-        yield f"python -m xstilts fetch {file} --to {shlex.quote(folder)}{_config(given, ' --config ')}", why
+    fetch = f"python -m xstilts fetch {file} --to {shlex.quote(folder)}{_config(given, ' --config ')}"
+    brings = f"Needs network. Brings {needs.amount(left)}; the same command goes on where it was stopped."
+    brings += f" {FOLDER}: any folder with room for it." if folder == FOLDER else ""
+    if pools:
+        yield fetch, brings
     for task in pools:
-        todo = True
         yield _pools(study, task, folder)
     if own:
-        todo = True
         names = ", ".join(need.name for need in own)
         yield f"put the missing files of {names} in place", "Their names stand above; layout and fields: docs/data.md."
     for task in _licensed(study):
@@ -66,21 +70,57 @@ def steps(study: Study, rows: list[Need], changes: dict) -> Iterator[tuple[str, 
             f"optional: write `licensed: {{{task[1]}: PATH}}` into {study.file}",
             f"Without it {task[0]} is left out. PATH: your licensed copy (docs/data.md).",
         )
-    if absent or pools or own:
-        use = {**given, "data_root": folder}
-        if todo or stale:
-            yield (
-                f"python -m xstilts check {file}{_config(use, ' --config ')}",
-                "Nothing should be in the way any more.",
-            )
-        given = use
-    elif study.config["data_root"] and "data_root" in changes:
-        given = {**given, "data_root": folder}
+    at = {"data_root": folder}
+    here = {**given, **at} if "data_root" in changes else given
+    there = {**given, **at} if "data_root" in changes or folder == FOLDER else given
+    if pools or own:
+        use = there if pools else here
+        yield f"python -m xstilts check {file}{_config(use, ' --config ')}", "Nothing should be in the way any more."
+    report = f"The report: results/{study.name}/report.html."
     offline = "HF_HUB_OFFLINE=1 " if any(need.source == "hub" for need in rows) else ""
-    arguments = _config(given, "--config ")
-    why = f"The report: results/{study.name}/report.html."
-    why += " HF_HUB_OFFLINE=1: no job asks the network." if offline else ""
-    yield f"{offline}make run STUDY={file}" + (f" ARGS={shlex.quote(arguments)}" if arguments else ""), why
+    no_network = " HF_HUB_OFFLINE=1: no job asks the network." if offline else ""
+    if pools or not left:
+        yield _run(file, there if pools else here, offline), report + no_network
+        return
+    yield _run(file, here), f"Its jobs download what is missing: {needs.amount(left)}. {report}"
+    yield "", ""
+    yield fetch, brings
+    yield _run(file, there, offline), report + no_network
+
+
+def _run(file: str, changes: dict, offline: str = "") -> str:
+    arguments = _config(changes, "--config ")
+    return f"{offline}make run STUDY={file}" + (f" ARGS={shlex.quote(arguments)}" if arguments else "")
+
+
+# ---- pools of mining
+def _mined(study: Study, need: Need) -> bool:
+    return need.name in study.targets and study.mines(need.name)
+
+
+def _order(study: Study) -> list[str]:
+    """The study's sources with `local` before `hub`, where mining cannot read its pools without that; else nothing."""
+    order = study.config["sources"]
+    for task in filter(study.mines, study.targets):
+        before = order[: order.index("hub")] if study.source(task)[0] == "hub" else ["local"]
+        if "local" not in before and study.catalog.tasks[task].sources.get("local"):
+            return list(dict.fromkeys([*before, "local", *order]))
+    return []
+
+
+def _other_order(study: Study, order: list[str], changes: dict) -> Iterator[tuple[str, str]]:
+    """What to do where no pools can be read: all that follows depends on it."""
+    tasks = ", ".join(task for task in study.targets if study.mines(task) and study.source(task)[0] == "hub")
+    yield (
+        f"{tasks}: write `sources: [{', '.join(order)}]`, or leave {tasks} out of `targets`, in {study.file}",
+        f"Its pools are source `local`, which sources: [{', '.join(study.config['sources'])}] does not read before "
+        "`hub`; the hub has gold pairs alone.",
+    )
+    use = {key: order if key == "sources" else value for key, value in changes.items()}
+    yield (
+        f"python -m xstilts check {shlex.quote(study.file)}{_config(use, ' --config ')}",
+        "Says what to do then.",
+    )
 
 
 def _pools(study: Study, task: str, folder: str) -> tuple[str, str]:
@@ -113,7 +153,11 @@ def _licensed(study: Study) -> list[tuple[str, str]]:
 def _mixed(study: Study, name: str) -> list[str]:
     tasks = study.config["mixtures"][name]["tasks"]
     tasks = [tasks] if isinstance(tasks, str) else tasks
-    return [one for task in tasks for one in (study.catalog.intermediates if task == "all" else [task])]
+    return [
+        one
+        for task in tasks
+        for one in (mixing.of_all(study, study.catalog.intermediates) if task == "all" else [task])
+    ]
 
 
 def _config(changes: dict, before: str) -> str:

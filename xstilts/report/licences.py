@@ -42,13 +42,14 @@ def table(contents: Contents) -> Table:
         [
             one.kind,
             ", ".join(same),
-            Cell(one.source, small=one.revision),
+            Cell(one.source, small=one.revision or (one.note and f"({one.note})")),
             one.licence,
             Cell(one.citation or "–", small=one.url),
         ]
         for one, same in names.items()
     ]
     caption = "Data from the source that this study used, models, attacks and shallow baselines; licences and papers "
-    caption += "as the catalog documents them. For files of your own it is the licence of the original. Below a source "
-    caption += "its revision: the hub's commit, or the sha256 of a file, first 12 digits."
+    caption += "as the catalog documents them. For files of data_root it is the licence of the original, and what "
+    caption += "stands in for other data may have one of its own. Below a source its revision: the hub's commit, or "
+    caption += "the sha256 of a file, first 12 digits."
     return Table("licences", caption, ["what", "name", "from", "licence", "cite"], rows, prose=True)
