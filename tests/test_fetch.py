@@ -209,6 +209,9 @@ def test_a_fetch_brings_what_the_study_reads_and_a_second_one_nothing(project, f
     found = content(to)
     assert set(found) == EXPECTED | {"manifest.json", "manifest.json.bak", ".fetch.lock"}
     assert f"make run STUDY=studies/small.yaml ARGS='--config data_root={to}'" in summary
+    study.changes = {"data": {"train": 3}, "data_root": "elsewhere"}
+    again = fetch.fetch(study, to, say=said.append)
+    assert f"""--to {to} --verify --config 'data={{"train": 3}}'\n""" in again and "elsewhere" not in again
     assert "ccg: left out of this study" in summary and "licensed: {ccgbank: /path}" in summary
     assert f"{len(EXPECTED)} of {len(EXPECTED)} files to bring" in said[0]
     # each file was asked for once: TyDiQA's nine languages are one file

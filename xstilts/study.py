@@ -7,6 +7,8 @@ cell = model x intermediate x seed, with the targets it is evaluated on. Everyth
 from __future__ import annotations
 
 import functools
+import json
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from xstilts.hub.mirror import Mirror
 from xstilts.identity import ROOT
 from xstilts.mixing import NONE, Mixture
 
-__all__ = ["NONE", "Mixture", "Study", "load"]
+__all__ = ["NONE", "Mixture", "Study", "load", "options"]
 ENGLISH = "en"
 
 
@@ -35,6 +37,7 @@ class Study:
     attack_cells: dict[tuple[str, str, str, int], dict] = field(default_factory=dict)
     notices: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
+    changes: dict = field(default_factory=dict)  # keys that the command line gave in place of the file's
 
     # ---- what is in the study, each in a stable order
     @property
@@ -224,3 +227,12 @@ def load(config: dict, file: str, root: Path = ROOT) -> Study:
     grid.fill(study)
     grid.check(study)
     return study
+
+
+def options(changes: dict, before: str = " --config ") -> str:
+    """`--config KEY=VALUE ...` quoted for a shell, `before` it included; nothing without changes."""
+    shown = (
+        f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
+        for key, value in changes.items()
+    )
+    return before + " ".join(map(shlex.quote, shown)) if changes else ""

@@ -33,7 +33,9 @@ def load_file(path: str | Path, changes: dict | None = None, root: Path = ROOT) 
         raise UserError(f"{path}: {error.strerror}. Allowed: config.yaml, a file of studies/, or your own.") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path}: not YAML: {error}") from error
-    return studies.load({**config, **(changes or {})} if isinstance(config, dict) else config, str(path), root)
+    study = studies.load({**config, **(changes or {})} if isinstance(config, dict) else config, str(path), root)
+    study.changes = changes or {}
+    return study
 
 
 def check(path: str | Path, changes: dict | None = None, root: Path = ROOT) -> str:

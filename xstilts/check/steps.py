@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import textwrap
 from collections.abc import Iterator
@@ -11,7 +10,7 @@ from xstilts import mixing
 from xstilts.check import needs
 from xstilts.check.needs import Need
 from xstilts.fetch.problems import problems
-from xstilts.study import Study
+from xstilts.study import Study, options
 
 FOLDER = "DIR"  # where the user has named no data_root yet
 
@@ -51,11 +50,11 @@ def steps(study: Study, rows: list[Need], changes: dict) -> Iterator[tuple[str, 
     own = [need for need in rows if need.absent and need.name not in pools]
     if study.unpinned() or problems(study).unpinned:
         yield (
-            f"python -m xstilts pin {file}{_config(changes, ' --config ')}",
+            f"python -m xstilts pin {file}{options(changes)}",
             "Needs network. Writes commits, sizes and digests into catalog/revisions.lock; commit that file. Where "
             "another machine has pinned already, copy its catalog/revisions.lock instead.",
         )
-    fetch = f"python -m xstilts fetch {file} --to {shlex.quote(folder)}{_config(given, ' --config ')}"
+    fetch = f"python -m xstilts fetch {file} --to {shlex.quote(folder)}{options(given)}"
     brings = f"Needs network. Brings {needs.amount(left)}; the same command goes on where it was stopped."
     brings += f" {FOLDER}: any folder with room for it." if folder == FOLDER else ""
     if pools:
@@ -75,7 +74,7 @@ def steps(study: Study, rows: list[Need], changes: dict) -> Iterator[tuple[str, 
     there = {**given, **at} if "data_root" in changes or folder == FOLDER else given
     if pools or own:
         use = there if pools else here
-        yield f"python -m xstilts check {file}{_config(use, ' --config ')}", "Nothing should be in the way any more."
+        yield f"python -m xstilts check {file}{options(use)}", "Nothing should be in the way any more."
     report = f"The report: results/{study.name}/report.html."
     offline = "HF_HUB_OFFLINE=1 " if any(need.source == "hub" for need in rows) else ""
     no_network = " HF_HUB_OFFLINE=1: no job asks the network." if offline else ""
@@ -89,7 +88,7 @@ def steps(study: Study, rows: list[Need], changes: dict) -> Iterator[tuple[str, 
 
 
 def _run(file: str, changes: dict, offline: str = "") -> str:
-    arguments = _config(changes, "--config ")
+    arguments = options(changes, "--config ")
     return f"{offline}make run STUDY={file}" + (f" ARGS={shlex.quote(arguments)}" if arguments else "")
 
 
@@ -118,7 +117,7 @@ def _other_order(study: Study, order: list[str], changes: dict) -> Iterator[tupl
     )
     use = {key: order if key == "sources" else value for key, value in changes.items()}
     yield (
-        f"python -m xstilts check {shlex.quote(study.file)}{_config(use, ' --config ')}",
+        f"python -m xstilts check {shlex.quote(study.file)}{options(use)}",
         "Says what to do then.",
     )
 
@@ -158,12 +157,3 @@ def _mixed(study: Study, name: str) -> list[str]:
         for task in tasks
         for one in (mixing.of_all(study, study.catalog.intermediates) if task == "all" else [task])
     ]
-
-
-def _config(changes: dict, before: str) -> str:
-    """`--config key=value ...` for a shell; nothing without changes."""
-    shown = (
-        f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
-        for key, value in changes.items()
-    )
-    return before + " ".join(map(shlex.quote, shown)) if changes else ""

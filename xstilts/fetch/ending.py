@@ -12,16 +12,22 @@ from xstilts.fetch.hosts import gave_up
 from xstilts.fetch.plan import Item
 from xstilts.fetch.problems import problems
 from xstilts.hub.refusals import Offline, Refused
+from xstilts.study import options
 
 _FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 _IN_THE_WAY = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY)
 _MB = 1e6
 
 
-def command(study, root: Path, options: str = "") -> str:
+def command(study, root: Path, more: str = "") -> str:
     """The command that fetches a study (None: some study) into `root`."""
     name = shlex.quote(study.file) if study else "STUDY"
-    return f"python -m xstilts fetch {name} --to {shlex.quote(str(root))}{options}"
+    given = options(_given(study)) if study else ""
+    return f"python -m xstilts fetch {name} --to {shlex.quote(str(root))}{more}{given}"
+
+
+def _given(study) -> dict:
+    return {key: value for key, value in study.changes.items() if key != "data_root"}
 
 
 def nothing(study) -> str:
@@ -64,7 +70,7 @@ def summary(study, root: Path, wanted: list[Item], failed: dict[str, str], folde
     brought = f"{written} brought now" if written else "nothing was missing"
     # once for the shell, once for the one that make starts
     file = shlex.quote(shlex.quote(study.file))
-    options = shlex.quote(f"--config data_root={shlex.quote(str(root))}")
+    arguments = shlex.quote(options({**_given(study), "data_root": str(root)}, "--config "))
     return "\n".join(
         [
             f"{root}: {len(wanted)} files, {size / _MB:,.1f} MB ({brought})",
@@ -72,6 +78,6 @@ def summary(study, root: Path, wanted: list[Item], failed: dict[str, str], folde
             "On a machine without network, copy the folder there with the project (and its catalog/revisions.lock), "
             "then:",
             f"  {command(study, root, ' --verify')}",
-            f"  make run STUDY={file} ARGS={options}",
+            f"  make run STUDY={file} ARGS={arguments}",
         ]
     )
