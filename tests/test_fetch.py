@@ -696,10 +696,15 @@ def test_what_waits_from_an_earlier_run_counts_as_room(project, filled, tmp_path
     assert set(manifest(tmp_path)) == EXPECTED
 
 
-def test_a_full_disk_at_the_start_is_a_message(project, filled, tmp_path):
-    script = f"ulimit -f 0; exec {sys.executable} -c '{RUNNER}' {project} {filled.url} {tmp_path}"
+def limited(blocks: int, project: Path, hub, to: Path) -> subprocess.CompletedProcess:
+    """A fetch by a process whose files may have so many KiB: what a full disk does."""
+    script = f"ulimit -f {blocks}; exec {sys.executable} -c '{RUNNER}' {project} {hub.url} {to}"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    result = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_full_disk_at_the_start_is_a_message(project, filled, tmp_path):
+    result = limited(0, project, filled, tmp_path)
     assert "xstilts.errors.UserError: fetch: " in result.stderr, result.stderr
     assert "Free space" in result.stderr and "ulimit -f" in result.stderr
     fetch.fetch(load(project, filled), tmp_path, say=lambda text: None)
@@ -707,9 +712,7 @@ def test_a_full_disk_at_the_start_is_a_message(project, filled, tmp_path):
 
 
 def test_a_disk_that_fills_up_loses_nothing_that_arrived(project, filled, tmp_path):
-    script = f"ulimit -f 400; exec {sys.executable} -c '{RUNNER}' {project} {filled.url} {tmp_path}"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])}
-    result = subprocess.run(["bash", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    result = limited(400, project, filled, tmp_path)
     assert result.returncode == 1 and "File too large" in result.stderr, result.stderr
     assert set(manifest(tmp_path)) == EXPECTED - {"models/whole/model.safetensors"}
     fetch.verify(tmp_path)

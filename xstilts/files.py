@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
@@ -103,3 +104,9 @@ def read_jsonl(path: str | os.PathLike) -> list[dict]:
     if not rows:
         raise UserError(f"{path}: holds no examples")
     return rows
+
+
+def sha256(path: str | os.PathLike) -> str:
+    """SHA-256 of a file's content as 64 hex digits, read piece by piece."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

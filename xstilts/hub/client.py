@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from xstilts.errors import UserError
+from xstilts.files import sha256
 from xstilts.hub import refusals, transfer
 
 _TRUE = ("1", "ON", "YES", "TRUE")
@@ -248,9 +249,9 @@ def difference(path: Path, row: dict) -> str | None:
 
 def digest(path: Path, algorithm: str = "sha256") -> str:
     """Digest of a file's content in hex. `sha1` is git's id of the content, as the hub lists it for small files."""
-    state = hashlib.new(algorithm)
-    if algorithm == "sha1":
-        state.update(b"blob %d\0" % Path(path).stat().st_size)
+    if algorithm == "sha256":
+        return sha256(path)
+    state = hashlib.sha1(b"blob %d\0" % Path(path).stat().st_size)
     with open(path, "rb") as handle:
         while chunk := handle.read(1 << 20):
             state.update(chunk)

@@ -7,7 +7,6 @@ size and sha256 were compared, and get the same bytes as from the hub. Everythin
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shlex
 from collections.abc import Iterable
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from xstilts.errors import UserError
-from xstilts.files import read_json, write_text
+from xstilts.files import read_json, sha256, write_text
 
 MANIFEST = "manifest.json"
 BACKUP = "manifest.json.bak"  # of equal content, for when the manifest is lost
@@ -107,8 +106,7 @@ class Mirror:
             return "missing"
         if (size := path.stat().st_size) != row["bytes"]:
             return f"damaged: it has {size} bytes, {MANIFEST} says {row['bytes']}"
-        with open(path, "rb") as handle:
-            digest = hashlib.file_digest(handle, "sha256").hexdigest()
+        digest = sha256(path)
         return None if digest == row["sha256"] else f"damaged: sha256 is {digest}, {MANIFEST} says {row['sha256']}"
 
     def damaged(self) -> dict[str, str]:

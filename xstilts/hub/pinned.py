@@ -35,5 +35,5 @@ def rows(name: str, revision: str, where: str, path: Path | None = None) -> dict
 
 @functools.lru_cache(maxsize=1)
 def _read(path: Path, changed: int) -> dict[str, dict]:
-    """The lock, parsed once a process: a job asks once a language and split, and that took 73 ms each."""
+    """The lock, parsed once a process: a job asks once a language and split."""
     return lock.read(path)

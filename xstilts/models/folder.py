@@ -5,7 +5,6 @@ A folder's identity is the content of its files and never its path: moving it re
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -13,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from xstilts.errors import UserError
-from xstilts.files import read_json, write_json
+from xstilts.files import read_json, sha256, write_json
 
 VARIABLE = "XSTILTS_MODEL_FOLDERS"  # JSON, model -> folder: how a job finds what its spec knows by content alone
 MEMO = Path("work") / "digests.json"
@@ -148,7 +147,6 @@ def _remembered(memo: Path) -> dict[str, str]:
 def digest(path: Path) -> str:
     """SHA-256 of one file, read piece by piece; a UserError where it cannot be read."""
     try:
-        with open(path, "rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
+        return sha256(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}. Next: see its owner and mode (ls -l)") from error

