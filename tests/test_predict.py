@@ -112,7 +112,7 @@ def test_no_examples_no_predictions():
     assert predictor("pair").predict([]) == []
 
 
-def job(tmp_path, monkeypatch, kind, targets, rows):
+def job(tmp_path, monkeypatch, kind, targets, rows, work=None):
     for target, entry in targets.items():
         for language in entry["languages"]:
             folder = tmp_path / "examples" / target / language
@@ -132,7 +132,7 @@ def job(tmp_path, monkeypatch, kind, targets, rows):
         "targets": targets,
     }
     paths = [tmp_path / name for name in ("model", "checkpoint", "examples", "out", "cost.json")]
-    evaluate.evaluate(spec, *paths, device="cpu")
+    evaluate.evaluate(spec, *paths, device="cpu", work=work)
     written = sorted(str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*.*"))
     return written, json.loads((tmp_path / "cost.json").read_text())
 
@@ -192,7 +192,9 @@ def test_scripts_run_by_hand_and_equal_runs_write_equal_bytes(tmp_path):
             entry = {"languages": ["de"], "options": options} | ({"hyper": vectors} if script == "retrieve" else {})
             spec |= {"stage": stage, "targets": {target: entry}}
             paths = {"model": "model", "examples": "examples", "out": run, "cost": f"cost-{run}-{script}.json"}
-            paths |= {"checkpoint": "checkpoint"} if script == "evaluate" else {"layers": f"{run}/layers.jsonl"}
+            # the second run takes the encodings of the first
+            paths |= {"checkpoint": "checkpoint", "work": "work"} if script == "evaluate" else {}
+            paths |= {"layers": f"{run}/layers.jsonl"} if script == "retrieve" else {}
             command = [
                 sys.executable,
                 str(ROOT / "scripts" / f"{script}.py"),

@@ -2,7 +2,6 @@
 
 import json
 import math
-from array import array
 from itertools import pairwise
 
 import numpy as np
@@ -136,7 +135,7 @@ def test_batches_leave_no_more_states_behind_than_they_may(monkeypatch):
         Sentences, "hidden_states", lambda self, ids, *rest: sizes.append(ids.numel()) or states(self, ids, *rest)
     )
     monkeypatch.setattr(embedding, "STATES", 30 * 7 * 4 * 16)  # 30 tokens of six blocks and the embeddings
-    monkeypatch.setattr(embedding, "CHUNK", 7)
+    monkeypatch.setattr(embedding.encodings, "CHUNK", 7)
     np.testing.assert_allclose(embedder(Sentences()).embed(texts, [3])[3], expected, rtol=1e-5, atol=1e-6)
     assert len(sizes) > 8 and 20 < max(sizes) <= 30
 
@@ -472,7 +471,7 @@ def test_vectors_held_stay_within_the_bound_and_each_text_is_embedded_once(examp
     held, tokenized, of, pieces = [], [], Embedder.vectors, Embedder.features
 
     def spy(self, features, numbers):
-        assert all(isinstance(one["input_ids"], array) for one in features), "lists of integers take nine times as much"
+        assert all(isinstance(one["input_ids"], np.ndarray) for one in features), "lists take nine times as much"
         held.append((len(features), len(numbers)))
         return of(self, features, numbers)
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from array import array
 from collections.abc import Sequence
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from xstilts.data import kinds
+from xstilts.data import encodings, kinds
+from xstilts.data.encodings import Features
 from xstilts.errors import UserError
 from xstilts.evaluation.predict import TOKENS_PER_BATCH, inference, length_batches
 
 POOLINGS = ("mean", "mean_no_specials", "cls", "max")
 STATES = 1 << 30  # bytes of float32 hidden states that one batch may leave behind in all blocks together
-CHUNK = 10_000  # texts tokenized at once
 FINAL_NORMS = ("encoder.LayerNorm", "final_norm")  # xlm-roberta-xl, modernbert
 
 
@@ -64,14 +64,24 @@ class Embedder:
 
     `pooling`: one of `POOLINGS`; `max_length` in pieces; `precision`: "fp32" or "bf16". The blocks of a `pre_norm`
     model (its catalog identity) leave states of unbounded scale, made to be read through the final layer norm: it is
-    applied to the chosen layer's states (the last block's have it already).
+    applied to the chosen layer's states (the last block's have it already). With `work`, encodings are kept there for
+    jobs of the same `code` (see `xstilts.data.encodings`).
     """
 
-    def __init__(self, model, pooling: str, max_length: int, precision: str, pre_norm: bool = False):
+    def __init__(
+        self,
+        model,
+        pooling: str,
+        max_length: int,
+        precision: str,
+        pre_norm: bool = False,
+        code: str = "",
+        work: Path | None = None,
+    ):
         if pooling not in POOLINGS:
             raise UserError(f"pooling: {pooling!r} is unknown; allowed: {', '.join(POOLINGS)}")
         self.model, self.pooling, self.precision = model, pooling, precision
-        self.hyper = {"max_length": max_length}
+        self.hyper, self.code, self.work = {"max_length": max_length}, code, work
         self.norm = final_norm(model.encoder) if pre_norm else None
         self.tokens = 0
 
@@ -97,14 +107,9 @@ class Embedder:
         order = [unique[text] for text in texts]
         return {layer: rows[order] for layer, rows in found.items()}
 
-    def features(self, texts: Sequence[str]) -> list[dict]:
-        """The texts' pieces, for `vectors`: 0.6 KB a text of 29 pieces (measured for 200,000; as lists 3.2 KB)."""
-        kind, found = kinds.get("retrieval"), []
-        for start in range(0, len(texts), CHUNK):
-            rows = [{"text": text} for text in texts[start : start + CHUNK]]
-            encoded = kind.encode(rows, self.model.tokenizer, None, self.hyper, {}, False)
-            found += [{"input_ids": array("i", feature["input_ids"])} for feature in encoded]
-        return found
+    def features(self, texts: Sequence[str]) -> Features:
+        """The texts' pieces, for `vectors`."""
+        return encodings.of_texts(texts, self.hyper, self.model, self.code, self.work)
 
     def vectors(self, features: Sequence[dict], layers: Sequence[int]) -> dict[int, np.ndarray]:
         """As `embed`, of different texts given as `features`."""

@@ -52,7 +52,8 @@ def retrieve(
     out_dir: Path,
     layers_file: Path,
     cost: Path,
-    device="auto",
+    device: str = "auto",
+    work: Path | None = None,
 ) -> None:
     """Write `<out_dir>/<target>/test-<language>.tsv` of a `retrieval` spec at the preset's layer, and `layers_file`.
 
@@ -60,7 +61,8 @@ def retrieve(
     `mining` says how: `nearest` writes, for each English row, the index among the source rows (Tatoeba); `margin`
     pairs of ids above the threshold that is best on `dev.jsonl` (BUCC). Every layer 0..L is scored on the dev pools of
     the first margin target, for each target by its own rule; the best is chosen, and test scored with it too:
-    rows of `layers_file` as `xstilts.evaluation.layers` describes them.
+    rows of `layers_file` as `xstilts.evaluation.layers` describes them. With `work`, encodings are kept there and taken
+    from there: those of one model's checkpoints are the same.
     """
     for name, entry in spec["targets"].items():
         if entry["options"]["mining"] not in MINING:
@@ -68,7 +70,7 @@ def retrieve(
     encoder = None if spec["intermediate"] == "none" else encoder_dir
     model = loading.load(model_dir, encoder, runtime.device(device))
     clock, embedders = Clock(spec, None, model.device), {}
-    targets = [_target(name, spec, model, embedders, Path(examples_dir)) for name in spec["targets"]]
+    targets = [_target(name, spec, model, embedders, Path(examples_dir), work) for name in spec["targets"]]
     rows, thresholds, chosen = _sweep(targets, spec["model"]["layers"])
     if chosen:
         _lap(clock, "layers on dev", embedders)
@@ -79,13 +81,14 @@ def retrieve(
     clock.write(cost)
 
 
-def _target(name: str, spec: dict, model, embedders: dict, examples: Path) -> Target:
+def _target(name: str, spec: dict, model, embedders: dict, examples: Path, work: Path | None) -> Target:
     """Targets of equal settings share an embedder."""
     entry, blocks = spec["targets"][name], spec["model"]["layers"]
     hyper = entry["hyper"]
     settings = hyper["pooling"], hyper["max_length"]
     if settings not in embedders:
-        embedders[settings] = Embedder(model, *settings, spec["precision"], spec["model"]["pre_norm"])
+        keep = spec.get("code", ""), work
+        embedders[settings] = Embedder(model, *settings, spec["precision"], spec["model"]["pre_norm"], *keep)
     layer, mining = layer_at(hyper["layer"], blocks), entry["options"]["mining"] == "margin"
     return Target(name, entry["languages"], mining, hyper, layer, embedders[settings], examples / name)
 

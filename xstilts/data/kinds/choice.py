@@ -13,6 +13,8 @@ import numpy as np
 
 from xstilts.data.kinds.sequences import Layout, array, ids_of, inputs, softmax
 
+HYPER = ("max_length",)
+
 
 def encode(examples, tokenizer, labels, hyper, options, training: bool) -> list[dict]:
     """One feature an example: `<s> context question </s> </s> choice </s>` for each choice."""

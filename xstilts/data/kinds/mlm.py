@@ -12,9 +12,12 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from xstilts.data.kinds.sequences import Layout, ids_of, inputs, special_id
 from xstilts.errors import UserError
 
+HYPER = ("max_length",)
 SPECIALS = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")
 MASKED, REPLACED = 0.8, 0.1  # shares of the chosen pieces; the others stay as they are
 # Logits are (chosen pieces, vocabulary): at 250,037 pieces and 15 % a part of 4,096 tokens needs 0.6 GB for each of the
@@ -45,6 +48,17 @@ def vocabulary(tokenizer) -> Vocabulary:
     return Vocabulary(tokenizer.token_to_id("<mask>"), size, frozenset(special))
 
 
+def facts(tokenizer) -> dict:
+    """`vocabulary(tokenizer)` as JSON can hold it."""
+    found = vocabulary(tokenizer)
+    return {"mask": found.mask, "size": found.size, "special": sorted(found.special)}
+
+
+def facts_of(record: dict) -> Vocabulary:
+    """The vocabulary of which `facts` made the record."""
+    return Vocabulary(record["mask"], record["size"], frozenset(record["special"]))
+
+
 def encode(examples, tokenizer, labels, hyper, options, training: bool) -> list[dict]:
     """One feature an example, `<s> text </s>`; texts without a piece that could be predicted are left out."""
     layout, special = Layout(tokenizer, hyper["max_length"]), vocabulary(tokenizer).special
@@ -61,7 +75,7 @@ def corrupt(features: Sequence[dict], key: str, facts: Vocabulary, hyper: dict) 
     """
     generator, result = random.Random(key), []
     for feature in features:
-        ids = list(feature["input_ids"])
+        ids = np.asarray(feature["input_ids"]).tolist()
         usable = [position for position, piece in enumerate(ids) if piece not in facts.special]
         chosen = [position for position in usable if generator.random() < hyper["mask_probability"]]
         chosen = chosen or [generator.choice(usable)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from xstilts.data.kinds.sequences import Layout, array, class_of, ids_of, inputs, label_index, softmax
 
+HYPER = ("max_length",)
+
 
 def encode(examples, tokenizer, labels, hyper, options, training: bool) -> list[dict]:
     """One feature an example: `<s> text_a </s> </s> text_b </s>`; `label` (class number) when training."""

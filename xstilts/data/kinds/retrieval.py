@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from xstilts.data.kinds.sequences import Layout, ids_of, inputs
 
+HYPER = ("max_length",)
+
 
 def encode(examples, tokenizer, labels, hyper, options, training: bool) -> list[dict]:
     """One feature an example: `<s> text </s>`."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from tokenizers import Tokenizer
 
 from xstilts.errors import UserError
+
+if TYPE_CHECKING:  # encodings that were kept need no tokenizer
+    from tokenizers import Tokenizer
 
 
 def clean(text: str) -> str:
@@ -68,13 +71,19 @@ def pad(sequences: Sequence[Sequence[int]], value: int):
     """An int64 tensor (N, longest) of the sequences, padded at the right with `value`."""
     import torch
 
-    width = max(map(len, sequences))
-    return torch.tensor([[*row, *[value] * (width - len(row))] for row in sequences], dtype=torch.int64)
+    padded = np.full((len(sequences), max(map(len, sequences))), value, np.int64)
+    for row, sequence in zip(padded, sequences, strict=True):
+        row[: len(sequence)] = sequence
+    return torch.from_numpy(padded)
 
 
 def inputs(sequences: Sequence[Sequence[int]], pad_id: int) -> dict:
     """`input_ids` and `attention_mask`, both int64 (N, T)."""
-    return {"input_ids": pad(sequences, pad_id), "attention_mask": pad([[1] * len(row) for row in sequences], 0)}
+    import torch
+
+    ids = pad(sequences, pad_id)
+    lengths = torch.tensor([len(row) for row in sequences])
+    return {"input_ids": ids, "attention_mask": (torch.arange(ids.shape[1]) < lengths[:, None]).long()}
 
 
 def label_index(labels: Sequence[str]) -> dict[str, int]:

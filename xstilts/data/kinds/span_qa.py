@@ -15,6 +15,7 @@ import numpy as np
 from xstilts.data.kinds.sequences import Layout, array, clean, ids_of, inputs, softmax
 from xstilts.errors import UserError
 
+HYPER = ("max_length", "max_query_length", "doc_stride")
 WINDOW_OVERHEAD = 4  # <s> </s> </s> </s>
 
 

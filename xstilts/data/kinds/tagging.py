@@ -22,6 +22,7 @@ from xstilts.data.kinds.sequences import (
 )
 from xstilts.errors import UserError
 
+HYPER = ("max_length", "labelled_piece")
 IGNORED = -100
 LABELLED_PIECES = ("first_nonboundary", "first", "last")
 
@@ -51,6 +52,11 @@ def encode(examples, tokenizer, labels, hyper, options, training: bool) -> list[
                     feature["labels"][position] = next(tags)
             features.append(feature)
     return features
+
+
+def open_labels(examples) -> list[str]:
+    """The tags of the examples, sorted: the labels of a task that lists none (CCG)."""
+    return sorted({tag for row in examples for tag in row["tags"]})
 
 
 def _labelled_piece(tokenizer, hyper):
@@ -103,7 +109,7 @@ def decode(features, logits, examples, labels, hyper, options) -> list[dict]:
     """`{"tags": [name of each word], "scores": [probability of each label, for each word]}` an example."""
     predictions = [{"tags": [], "scores": []} for _ in examples]
     for feature, rows in zip(features, logits, strict=True):
-        if feature["positions"]:
+        if len(feature["positions"]):
             words = rows[feature["positions"]]
             predictions[feature["example"]]["tags"] += [labels[best] for best in words.argmax(-1)]
             predictions[feature["example"]]["scores"] += list(softmax(words))
