@@ -7,7 +7,7 @@ from pathlib import Path
 
 from xstilts.errors import UserError
 from xstilts.files import replacing, write_json
-from xstilts.models import checkpoints
+from xstilts.models import checkpoints, trimming
 from xstilts.models.loading import TaskModel, load
 
 # model_type -> (prefix of the encoder's tensors, start of the class names)
@@ -42,6 +42,7 @@ def export(checkpoint_dir: Path, base_dir: Path, out: Path) -> None:
         )
     if len(model.heads) > 1:
         raise UserError(f"{checkpoint_dir}: has {len(model.heads)} heads, a Hugging Face folder holds one")
+    trimming.densify(model)
     config = {**model.config, "torch_dtype": "float32", "dtype": "float32"}
     encoder = {name: tensor.float() for name, tensor in model.encoder.state_dict().items()}
     task = next(iter(model.heads), None)
