@@ -16,6 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from xstilts.errors import UserError
+from xstilts.models import kernels
+from xstilts.models.encoder import Dropout
 
 STANDARD_DEVIATION = 0.02  # initializer_range of BERT, RoBERTa and XLM-R
 
@@ -26,7 +28,7 @@ class PooledHead(nn.Module):
     def __init__(self, width: int, outputs: int, dropout: float, squeeze: bool):
         super().__init__()
         self.dense, self.out_proj = nn.Linear(width, width), nn.Linear(width, outputs)
-        self.dropout, self.squeeze = nn.Dropout(dropout), squeeze
+        self.dropout, self.squeeze = Dropout(dropout), squeeze
 
     def forward(self, hidden: Tensor) -> Tensor:
         pooled = torch.tanh(self.dense(self.dropout(hidden[:, 0])))
@@ -39,7 +41,7 @@ class TokenHead(nn.Module):
 
     def __init__(self, width: int, outputs: int, dropout: float):
         super().__init__()
-        self.out_proj, self.dropout = nn.Linear(width, outputs), nn.Dropout(dropout)
+        self.out_proj, self.dropout = nn.Linear(width, outputs), Dropout(dropout)
 
     def forward(self, hidden: Tensor) -> Tensor:
         return self.out_proj(self.dropout(hidden))
@@ -74,7 +76,7 @@ class MaskedHead(nn.Module):
         hidden = self.layer_norm(F.gelu(self.dense(hidden)))
         if not torch.is_autocast_enabled(hidden.device.type):
             embeddings = embeddings.to(hidden.dtype)  # frozen ones may be float16
-        return F.linear(hidden, embeddings, self.bias)
+        return kernels.linear(hidden, embeddings, self.bias)
 
 
 def build(kind: str, width: int, labels: int, dropout: float = 0.1) -> nn.Module:

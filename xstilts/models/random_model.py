@@ -41,10 +41,12 @@ def build(source: dict, identity: dict, cache: Path) -> dict:
     config = {**DEFAULTS, **source.get("config", {}), "vocab_size": tokenizer.get_vocab_size()}
     generator = torch.Generator().manual_seed(int(source.get("seed", 0)))
     weights = {}
-    for name, parameter in Encoder(config).state_dict().items():
+    with torch.device("meta"):  # the shapes alone are needed
+        shapes = Encoder(config).state_dict()
+    for name, parameter in shapes.items():
         if name.endswith("bias"):
             value = torch.zeros(parameter.shape)
-        elif "LayerNorm" in name:
+        elif "LayerNorm" in name or "layer_norm" in name:
             value = torch.ones(parameter.shape)
         else:
             value = torch.randn(parameter.shape, generator=generator) * config["initializer_range"]

@@ -1,4 +1,4 @@
-"""Encoders of other architectures (xlm-roberta-xl, deberta-v2, modernbert ...) through transformers."""
+"""Encoders of other architectures (deberta-v2, modernbert ...) through transformers."""
 
 from __future__ import annotations
 
