@@ -14,11 +14,21 @@ from xstilts.errors import UserError
 
 
 def device(name: str = "auto") -> torch.device:
-    """auto (cuda if there is one, else cpu), cpu, cuda or cuda:N."""
+    """auto (cuda if there is one, else cpu), cpu, cuda or cuda:N.
+
+    Where several GPUs can be seen, auto is one that no other job has claimed (see `gpus`). In a process that a launcher
+    started (one a device), auto and cuda are the GPU of its LOCAL_RANK.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+        if name == "cuda" and "LOCAL_RANK" not in os.environ and torch.cuda.device_count() > 1:
+            from xstilts.models import gpus
+
+            name = f"cuda:{gpus.names().index(gpus.claim(1)[0])}"
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UserError(f"--device {name}: torch {torch.__version__} sees no CUDA device; use --device cpu")
+    if name == "cuda" and "LOCAL_RANK" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"
     return torch.device(name)
 
 
