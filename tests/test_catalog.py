@@ -138,8 +138,8 @@ def test_claims_and_published_scores_name_their_sources(catalog):
 
 
 # ---- hyper-parameters
-# in every source; dropout is the published models' own
-SAME = {"adam_epsilon": 1e-8, "max_grad_norm": 1.0, "schedule": "linear", "dropout": 0.1}
+# in every source; dropout is the published models' own, restarts of failed runs are ours
+SAME = {"adam_epsilon": 1e-8, "max_grad_norm": 1.0, "schedule": "linear", "dropout": 0.1, "restarts": 2}
 WINDOWS = {"doc_stride": 128, "max_query_length": 64, "n_best": 20, "max_answer_length": 30}
 ALL = {"eval_examples": None, "patience": None}  # every example, never stopped early
 # facts/paper.md, section 4a: optimiser, warm-up, looks at English dev; then its table, in the order of COLUMNS
@@ -236,6 +236,15 @@ def test_every_trained_or_retrieving_task_has_the_four_presets_with_a_source(cat
         assert sorted(plain) == sorted(BASE if name in having else []), name
     for task in catalog.tasks.values():
         assert all(len(values["source"]) > 20 for values in task.presets.values())
+
+
+def test_a_run_too_short_to_leave_the_majority_is_not_repeated(catalog):
+    for name, task in catalog.tasks.items():
+        for preset, hyper in task.presets.items():
+            if task.identity["kind"] != "retrieval":
+                assert hyper["restarts"] == (0 if preset.startswith("demo") else 2), (name, preset)
+            else:
+                assert "restarts" not in hyper
 
 
 def test_an_override_takes_the_place_of_its_alternative(catalog):

@@ -211,6 +211,54 @@ def test_missing_cells_are_named(demo, tmp_path):
     assert "○ 0 of 4" in text and "○ 3 of 4" in text
 
 
+def edit_record(path, **changes):
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def test_failed_and_restarted_trainings_are_named_with_seed_reason_and_attempts(demo, tmp_path):
+    spec, results, catalog = demo
+    before, tables_before = undrawn(spec, results, catalog)
+    assert "No training failed" in before and not tables_before["failures"].rows
+    copy = tmp_path / "results"
+    shutil.copytree(results, copy)
+    nan, flat = "the loss became nan between steps 50 and 100", "every dev prediction of mnli is neutral"
+    tries = [{"seed": seed, "steps": 100, "reason": flat, "dev": {}, "losses_last": [1.1]} for seed in (1, 77, 88)]
+    target = copy / "targets/me5-small-l6/mnli/s1/mnli/train.json"
+    edit_record(target, failed=True, reason=flat, attempts=tries)
+    tries = [{"seed": 1, "steps": 100, "reason": nan}, {"seed": 99, "steps": 120, "reason": None}]
+    edit_record(copy / "encoders/me5-small-l3/all9/s1/train.json", failed=False, reason=None, attempts=tries)
+    edit_record(copy / "targets/me5-small-l3/none/s1/udpos/train.json", failed=True)  # as it was recorded once
+    text, found = undrawn(spec, copy, catalog)
+    rows = {tuple(map(str, row[:4])): (str(row[4]), str(row[5]), row[6]) for row in found["failures"].rows}
+    assert set(rows) == {
+        ("target", "me5-small-l6", "MNLI", "MNLI"),
+        ("target", "me5-small-l3", "none", "UDPOS"),
+        ("intermediate", "me5-small-l3", "all9", " + ".join(map(style.task, spec["intermediates"]["all9"]))),
+    }
+    seed, outcome, told = rows["target", "me5-small-l6", "MNLI", "MNLI"]
+    assert (seed, outcome) == ("1", "failed") and told.count(flat) == 3 and "(seed 77)" in told
+    seed, outcome, told = next(row for key, row in rows.items() if key[0] == "intermediate")
+    assert outcome == "attempt 2 stands" and nan in told and told.endswith("did not fail in 120 steps (seed 99)")
+    page_text = plain(text)
+    assert "No training failed" not in text and "Failed and restarted trainings (3)" in text
+    assert "2 of 40 trainings failed: their scores are in every table" in page_text
+    assert "1 of 40 trainings failed at first and did not with another seed" in page_text
+    cells = [str(cell) for row in found["selection"].rows for cell in row]
+    assert sum("1 failed" in cell for cell in cells) == 2
+    score = next(row for row in found["scores"].rows if str(row[0]) == "me5-small-l6" and str(row[1]) == "MNLI")
+    assert "–" not in [str(cell) for cell in score], "a failed run's scores stay in the tables"
+
+
+def test_the_method_of_training_is_named():
+    def shown(**training):
+        return setting.trainable(SimpleNamespace(spec={"training": training}))
+
+    lora = {"rank": 8, "alpha": 16, "dropout": 0.0}
+    assert shown(trainable="blocks", lora=lora, optimiser="adamw") == "blocks"
+    assert shown(trainable="lora", lora=lora) == "lora (rank 8, alpha 16, dropout 0)"
+    assert shown(trainable="all", optimiser="adamw8bit") == "all, 8-bit AdamW"
+
+
 def test_a_study_with_nothing_but_a_grid_still_reports(tmp_path):
     spec, catalog = analysis_study.spec(), analysis_study.catalog(tmp_path)
     results = tmp_path / "results"

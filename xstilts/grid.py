@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xstilts import findings, mixing, places, presets
+from xstilts import findings, mixing, places, presets, schema
 from xstilts.errors import UserError
 from xstilts.findings import unique
 from xstilts.mixing import ALL, NONE
@@ -34,6 +34,7 @@ def fill(study) -> None:
 def check(study) -> None:
     """Presets and the user's files exist, every target and trained variant has languages that its source has too."""
     _check_training(study)
+    _check_lora(study)
     places.check(study)
     study.notices += places.stand_ins(study)
     for task in [*study.targets, *(task for task in study.trained_tasks() if task in study.catalog.variants)]:
@@ -93,6 +94,26 @@ def _check_training(study) -> None:
         for model in unique(model for model, intermediate, _ in study.cells if intermediate == new):
             tasks = study.mixtures[new].tasks
             _check_agreement(study, name, {task: hyper[model, task, "intermediate"] for task in tasks})
+
+
+def _check_lora(study) -> None:
+    """LoRA's settings stand beside `trainable: lora`; where it trains at a rate for all weights, that is said."""
+    training, root = study.config["training"], study.catalog.root
+    if training["trainable"] != "lora":
+        known = schema.read_schema("study", root)["properties"]["training"]["properties"]["lora"]["properties"]
+        for key, value in training["lora"].items():
+            if value != known[key]["default"]:
+                allowed = f"nothing beside `trainable: {training['trainable']}`, which has no adapters"
+                raise findings.error(study, f"training.lora.{key}", value, allowed)
+        return
+    own = training["overrides"]
+    plain = [task for task in study.trained_tasks() if "learning_rate" not in own.get(task, {})]
+    if plain:
+        study.notices.append(
+            f"trainable: lora: the learning rates of {', '.join(plain)} are those of preset {training['preset']}, made "
+            "for training other weights (LoRA's authors take 3e-4 for RoBERTa large on MNLI): set learning_rate under "
+            "training.overrides.<task>."
+        )
 
 
 def _check_agreement(study, name: str, hyper: dict[str, dict]) -> None:

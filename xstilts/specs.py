@@ -147,6 +147,9 @@ class Specs:
 
     def _train(self, stage: str, model: str, intermediate: str, tasks: list[str], seed: int) -> dict:
         training = self.config["training"]
+        # named where they are used: a study without them keeps its identity
+        other = {"lora": training["lora"]} if training["trainable"] == "lora" else {}
+        other |= {"optimiser": training["optimiser"]} if training["optimiser"] != "adamw" else {}
         return {
             "stage": stage,
             "code": stage_code("train"),
@@ -155,6 +158,7 @@ class Specs:
             "seed": seed,
             "precision": training["precision"],
             "trainable": training["trainable"],
+            **other,
             "tasks": [
                 {
                     "task": task,

@@ -12,7 +12,7 @@ import markupsafe
 from xstilts import __version__
 from xstilts import catalog as catalogs
 from xstilts.files import replacing, write_text
-from xstilts.report import datachecks, layers, licences, narrative, samples, sections, setting, shallow, style
+from xstilts.report import datachecks, failures, layers, licences, narrative, samples, sections, setting, shallow, style
 from xstilts.report.contents import DAGGER, Contents
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -65,7 +65,7 @@ def inline(svg: str, name: str) -> str:
 
 def all_tables(contents: Contents) -> dict[str, sections.Table]:
     """Every table of the report by name."""
-    tables = [sections.grid(contents), sections.scores(contents), sections.gains(contents)]
+    tables = [sections.grid(contents), failures.table(contents), sections.scores(contents), sections.gains(contents)]
     tables += [sections.languages(contents, target) for target in contents.targets]
     tables += [sections.scaling(contents), sections.robustness(contents)]
     tables += [shallow.baselines(contents), shallow.intermediates(contents), layers.table(contents)]
@@ -100,6 +100,7 @@ def page(contents: Contents, drawings: dict[str, str], tables: dict) -> str:
         summary=narrative.summary(contents),
         warnings=narrative.warnings(contents),
         missing=narrative.missing(contents),
+        trained=bool(contents.records or contents.intermediate_records),
         notices=contents.spec.get("notices", []),
         captions=narrative.captions(contents),
         trend=narrative.trend(contents),
@@ -120,7 +121,7 @@ def page(contents: Contents, drawings: dict[str, str], tables: dict) -> str:
         swept=any(row["rule"] == "sweep" for row in contents.tables["retrieval"]),
         preset=training.get("preset", "–"),
         precision=training.get("precision", "–"),
-        trainable=training.get("trainable", "–"),
+        trainable=setting.trainable(contents),
         bootstrap_samples=contents.spec["bootstrap"]["samples"],
         version=__version__,
         code=[contents.spec.get(key) for key in ("code", "report_code") if contents.spec.get(key)],

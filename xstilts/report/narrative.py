@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xstilts.report import layers, setting, style
+from xstilts.report import failures, layers, setting, style
 from xstilts.report.contents import Contents
 from xstilts.report.style import number, plural, signed
 
@@ -67,7 +67,7 @@ def summary(contents: Contents) -> list[str]:
         lines.append("Under attack: " + "; ".join(drops) + ".")
     lines += labels(contents)
     lines.append(trend(contents))
-    return [*lines, *filter(None, [setting.note(contents)])]
+    return [*lines, *filter(None, [failures.sentence(contents), setting.note(contents)])]
 
 
 def labels(contents: Contents) -> list[str]:

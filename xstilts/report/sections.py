@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from xstilts.report import shallow, style
+from xstilts.analysis import cost as sums
+from xstilts.report import failures, shallow, style
 from xstilts.report.contents import NONE, Contents
 from xstilts.report.shallow import QA, bracket, difference
 from xstilts.report.style import number, signed
@@ -164,9 +165,8 @@ def selection(contents: Contents) -> Table:
             records = [record for (m, i, _, t), record in contents.records.items() if (m, i, t) == (model, name, task)]
             dev = [record["dev"][task]["value"] for record in records if task in record.get("dev", {})]
             best = bool(dev) and all(contents.choice.get((model, target)) == name for target in served[task])
-            failed = sum(bool(record.get("failed")) for record in records)
             text = number(fmean(dev)) if dev else "–"
-            row.append(Cell(text + (f", {failed} failed" if failed else ""), "best" if best else ""))
+            row.append(Cell(text + failures.marks(records), "best" if best else ""))
         rows.append(row)
     labels = [f"{style.task(task)} ({style.RULES.get(_rule(contents, task), _rule(contents, task))})" for task in tasks]
     caption = (
@@ -212,18 +212,24 @@ def _cap(spec: dict, split: str) -> str:
 
 
 def cost(contents: Contents) -> Table:
-    """Time and memory by stage and model."""
+    """Time and memory by stage and model, then the sums of cost.csv."""
     groups: dict[tuple[str, str], list[dict]] = {}
-    for row in contents.tables["cost"]:
+    jobs = [row for row in contents.tables["cost"] if not sums.is_sum(row)]
+    for row in jobs:
         groups.setdefault((row["stage"], row["model"] or "–"), []).append(row)
-    rows = []
-    for (stage, model), found in groups.items():
-        seconds, tokens = (sum(row[name] or 0 for row in found) for name in ("seconds", "tokens"))
-        peak = max((row["peak_memory_mb"] or 0 for row in found), default=0)
-        device = ", ".join(sorted({str(row["device"]) for row in found if row["device"]}))
-        rows.append([stage, model, device, str(len(found)), f"{seconds:,.0f}", f"{tokens:,.0f}",
-                     f"{tokens / seconds:,.0f}" if seconds else "–", f"{peak:,.0f}"])  # fmt: skip
-    caption = "What the jobs took, summed by stage and model: the only numbers that differ between two equal runs."
+    counts = {stage: sum(row["stage"] == stage for row in jobs) for stage, _ in groups} | {sums.TOTAL: len(jobs)}
+    found = [(model, len(rows), sums.total(rows, stage)) for (stage, model), rows in groups.items()]
+    found += [(sums.ALL, counts[row["stage"]], row) for row in contents.tables["cost"] if sums.is_sum(row)]
+    rows = [
+        [row["stage"], model, row["device"] or "", str(jobs), f"{row['seconds']:,.0f}", f"{row['tokens']:,.0f}",
+         f"{row['tokens_per_s']:,.0f}" if row["tokens_per_s"] else "–", f"{row['peak_memory_mb']:,.0f}"]
+        for model, jobs, row in found
+    ]  # fmt: skip
+    caption = (
+        "What the jobs took, summed by stage and model, by stage, and in all: the only numbers that differ between two "
+        "equal runs. Jobs that ran beside each other took less time together; tokens are real ones, without padding, "
+        "and their rate leaves out start-up."
+    )
     columns = ["stage", "model", "device", "jobs", "seconds", "tokens", "tokens/s", "peak MB"]
     return Table("cost", caption, columns, rows, 3)
 

@@ -143,6 +143,15 @@ def overrides(contents: Contents) -> list[str]:
     ]
 
 
+def trainable(contents: Contents) -> str:
+    """`all`, `blocks`, or `lora (rank 8, alpha 16, dropout 0)`; `, 8-bit AdamW` where the study says so."""
+    training = contents.spec.get("training", {})
+    text, lora = training.get("trainable", "–"), training.get("lora", {})
+    if text == "lora":
+        text += f" ({', '.join(f'{key} {lora[key]:g}' for key in ('rank', 'alpha', 'dropout'))})"
+    return text + (", 8-bit AdamW" if training.get("optimiser") == "adamw8bit" else "")
+
+
 # ---- the sentence under the title
 def lead(contents: Contents) -> str:
     """Which models were trained on what and tested where."""
