@@ -358,3 +358,17 @@ def test_a_mixture_of_one_task_is_that_task(tmp_path):
     claims = {int(row["claim"]): row for row in rows(tmp_path, "claims")}
     assert claims[2]["verdict"] == "not run" and "needs a mixture" in claims[2]["why"]
     assert "single tasks 2, mixtures 0" in claims[12]["why"] and "of 2 intermediates" in claims[4]["why"]
+
+
+def test_cost_has_a_row_a_job_then_sums_of_each_stage_and_of_everything(demo):
+    table = rows(demo[1], "cost")
+    jobs = [row for row in table if row["model"] != "all"]
+    assert table[: len(jobs)] == jobs, "sums come last"
+    sums = {row["stage"]: row for row in table[len(jobs) :]}
+    assert list(sums) == ["intermediate", "target", "evaluate", "total"]
+    for stage, row in sums.items():
+        own = [job for job in jobs if stage in (job["stage"], "total")]
+        assert float(row["seconds"]) == pytest.approx(sum(float(job["seconds"]) for job in own))
+        assert int(row["tokens"]) == sum(int(job["tokens"]) for job in own) > 0
+        assert row["peak_memory_mb"] == max((job["peak_memory_mb"] for job in own), key=float)
+    assert sums["total"]["tokens_per_s"] == "" and float(sums["target"]["tokens_per_s"]) > 0

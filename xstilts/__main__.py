@@ -30,6 +30,14 @@ def main(argv: list[str] | None = None) -> int:
     check.add_argument(
         "--config", nargs="*", default=[], metavar="KEY=VALUE", help="as snakemake's, e.g. data_root=..."
     )
+    cost = commands.add_parser("cost", help="estimate a study's time, disk and memory before it starts")
+    cost.add_argument("study")
+    cost.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help="as of `check`")
+    cost.add_argument("--device", metavar="NAME", help="the device to estimate for: one that rates were measured on")
+    cost.add_argument("--rates", nargs="*", default=[], type=Path, metavar="PLACE", help="results folders, benchmarks")
+    cost.add_argument("--peak", type=float, metavar="FLOP/S", help="no measured rate: the device's peak, e.g. 8e14")
+    cost.add_argument("--mfu", type=float, metavar="SHARE", help="and the share of it in use, 0 to 1: both assumed")
+    cost.add_argument("--json", type=Path, metavar="OUT", help="write the estimate there too")
     fetch = commands.add_parser("fetch", help="bring a study's data and models into a folder")
     fetch.add_argument("study")
     fetch.add_argument("--to", required=True, metavar="DIR", type=Path, help="the folder; afterwards data_root=DIR")
@@ -119,6 +127,13 @@ def _check(arguments, rest):
     print(check(arguments.study, _changes(arguments.config)))
 
 
+def _cost(arguments, rest):
+    from xstilts.cost.page import Asked, cost
+
+    asked = Asked(arguments.rates, arguments.device, arguments.peak, arguments.mfu)
+    print(cost(arguments.study, _changes(arguments.config), asked, arguments.json))
+
+
 def _fetch(arguments, rest):
     from xstilts import fetch
     from xstilts.check.page import load_file
@@ -186,6 +201,7 @@ COMMANDS = {
     "catalog": _catalog,
     "pin": _pin,
     "check": _check,
+    "cost": _cost,
     "fetch": _fetch,
     "score": _score,
     "attack": _attack,

@@ -1,7 +1,13 @@
-"""cost.csv: what each job took. The only table with timings: it differs between two equal runs."""
+"""cost.csv: what each job took. The only table with timings: it differs between two equal runs.
+
+One row a job; then one row a stage, all its jobs (model `all`), and one of everything (stage `total`). Sums are of the
+jobs' seconds: jobs that ran beside each other took less time together. `tokens_per_s` of a job is taken over the time
+in which it read tokens, start-up left out, that of a stage likewise; a total of unlike work has none.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from xstilts.analysis.load import intermediate_records, training_records
@@ -9,10 +15,11 @@ from xstilts.analysis.tables import COLUMNS
 from xstilts.files import read_json
 
 STAGES = ("intermediate", "target", "evaluate", "retrieval", "attack")
+ALL, TOTAL = "all", "total"
 
 
 def rows(spec: dict, results: Path) -> list[dict]:
-    """Trainings from their train.json, the other stages from cost/**.json; stages in the order they run."""
+    """Trainings from their train.json, the other stages from cost/**.json; stages in the order they run; then sums."""
     found = []
     for (model, intermediate, seed), record in intermediate_records(spec, results).items():
         found.append({**record, "stage": "intermediate", "model": model, "intermediate": intermediate, "seed": seed,
@@ -28,7 +35,26 @@ def rows(spec: dict, results: Path) -> list[dict]:
             found.append(record)
     place = {stage: number for number, stage in enumerate(STAGES)}
     found.sort(key=lambda row: place.get(row.get("stage"), len(STAGES)))
-    return [{column: _number(row.get(column)) for column in COLUMNS["cost"]} for row in found]
+    jobs = [{column: _number(row.get(column)) for column in COLUMNS["cost"]} for row in found]
+    stages = dict.fromkeys(row["stage"] for row in jobs)
+    sums = [total([row for row in jobs if row["stage"] == stage], stage) for stage in stages]
+    return [*jobs, *sums, *([total(jobs, TOTAL)] if jobs else [])]
+
+
+def total(jobs: Iterable[dict], stage: str) -> dict:
+    """Rows of jobs as one: seconds and tokens add up, memory is the largest, devices are listed."""
+    jobs, row = list(jobs), dict.fromkeys(COLUMNS["cost"], "")
+    reading = sum(job["tokens"] / job["tokens_per_s"] for job in jobs if job["tokens"] and job["tokens_per_s"])
+    tokens = sum(job["tokens"] or 0 for job in jobs)
+    row |= {"stage": stage, "model": ALL, "device": ", ".join(sorted({job["device"] for job in jobs if job["device"]}))}
+    row |= {"seconds": round(float(sum(job["seconds"] or 0 for job in jobs)), 1), "tokens": tokens}
+    row["tokens_per_s"] = round(tokens / reading, 1) if reading and stage != TOTAL else ""
+    return {**row, "peak_memory_mb": max((job["peak_memory_mb"] or 0 for job in jobs), default=0)}
+
+
+def is_sum(row: dict) -> bool:
+    """Whether a row of cost.csv is a sum of others."""
+    return row["model"] == ALL
 
 
 def _number(value):

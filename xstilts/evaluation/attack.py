@@ -99,6 +99,7 @@ def run(
     A checkpoint `<targets_dir>/<training task>` is loaded once for all targets it serves; retrieval targets use
     `encoder_dir`, or the plain model where the spec's intermediate is `none`.
     """
+    from xstilts.evaluation import timing
     from xstilts.models import loading, runtime
 
     name = spec["attack"]["name"]
@@ -131,7 +132,7 @@ def run(
     files.write_json(
         cost,
         {key: spec[key] for key in ("stage", "intermediate", "seed")}
-        | {"model": spec["model"]["name"], "target": None, "device": runtime.describe(place)}
+        | {"model": spec["model"]["name"], "target": None, **timing.place(place)}
         | {"seconds": round(seconds, 3), "tokens": tokens, "tokens_per_s": round(tokens / seconds, 1)}
         | {"peak_memory_mb": runtime.peak_memory_mb(place)},
     )

@@ -5,8 +5,16 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from xstilts import files
+from xstilts import files, processor
 from xstilts.models import runtime
+
+
+def place(device) -> dict:
+    """What a rate was measured on: the device, the processor beside it and the threads."""
+    import torch
+
+    described = {"device": runtime.describe(device), "processor": processor.name()}
+    return {**described, "threads": torch.get_num_threads()}
 
 
 class Clock:
@@ -16,7 +24,7 @@ class Clock:
         self.device = device
         self.row = {key: spec[key] for key in ("stage", "intermediate", "seed")}
         self.row |= {"model": spec["model"]["name"], "target": target}
-        self.row["device"] = runtime.describe(device)
+        self.row |= place(device)
         self.start = self.last = time.perf_counter()
         self.tokens = 0
 
