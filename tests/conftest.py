@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import os
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,29 @@ def real_root() -> Path:
     if not (root / "xnli").is_dir():
         pytest.skip(f"no real data at {root}: set XSTILTS_REAL to a folder in the layout of docs/data.md")
     return root
+
+
+@pytest.fixture
+def killed_at(monkeypatch):
+    """A context manager: trainings in it keep a state after every step and are killed before step `number`."""
+    from xstilts.training import run, state
+
+    @contextmanager
+    def killed(number: int):
+        step = run.Run._step
+
+        def _step(self, item, now):
+            if now == number:
+                raise KeyboardInterrupt
+            return step(self, item, now)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(run.Run, "_step", _step)
+            patched.setattr(state.States, "due", lambda self: True)
+            with pytest.raises(KeyboardInterrupt):
+                yield
+
+    return killed
 
 
 @pytest.fixture

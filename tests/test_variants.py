@@ -21,6 +21,7 @@ from xstilts.models import checkpoints, fetch, loading
 from xstilts.outputs import Outputs
 from xstilts.specs import Specs
 from xstilts.training import batching, dev, loop, mixtures, tasks
+from xstilts.training.settings import Settings
 
 LANGUAGES = ["en", "de", "zh"]
 LABELS = ["entailment", "neutral", "contradiction"]
@@ -236,23 +237,13 @@ def test_a_share_is_the_probability_of_a_task_whatever_its_size():
     assert mixtures.all_steps({"mnli": 7, "qqp": 2, "squad": 1}, {"shares": {"mnli": 0.79, "qqp": 0.2}}) == 100
 
 
-def test_a_mixture_with_masked_text_goes_on_to_the_same_bytes(base, examples, tmp_path, monkeypatch):
+def test_a_mixture_with_masked_text_goes_on_to_the_same_bytes(base, examples, tmp_path, killed_at):
     job = spec(
         task("mnli"), task("mlm"), trainable="blocks", steps=6, sampling={"method": "uniform", "shares": {"mlm": 0.5}}
     )
     loop.train(job, base, None, examples, tmp_path / "whole", "cpu")
-    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
-    step = loop._Run._step
-
-    def killed(self, one, features, number):
-        if number == 4:
-            raise KeyboardInterrupt
-        return step(self, one, features, number)
-
-    monkeypatch.setattr(loop._Run, "_step", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with killed_at(4):
         loop.train(job, base, None, examples, tmp_path / "cut", "cpu", work=tmp_path / "work")
-    monkeypatch.setattr(loop._Run, "_step", step)
     random.seed(5)
     torch.manual_seed(99)
     loop.train(job, base, None, examples, tmp_path / "cut", "cpu", work=tmp_path / "work")
@@ -274,11 +265,11 @@ def test_a_translated_task_trains_on_all_its_languages_and_looks_at_english(base
     assert not tasks.read({**task("mnli_translated"), "languages": ["de"]}, model, examples).dev
     # the state of a killed run belongs to the data of every language
     job = spec(task("mnli_translated"))
-    place = [loop._state_path(tmp_path, job, base, None, examples, 100)]
+    place = loop._state_folder(tmp_path, job, base, None, examples, Settings())
     changed = tmp_path / "examples"
     shutil.copytree(examples, changed)
     write_jsonl(changed / "mnli_translated/zh/train.jsonl", embedded.generate("mnli_translated", "zh", "train", 9, 1))
-    assert loop._state_path(tmp_path, job, base, None, changed, 100) not in place
+    assert loop._state_folder(tmp_path, job, base, None, changed, Settings()) != place
 
 
 # ---- early stopping
@@ -286,7 +277,7 @@ def scripted(monkeypatch, values):
     """Dev scores in order, and how many examples each look had."""
     values, sizes = iter(values), []
 
-    def evaluate(model, one, rows, precision):
+    def evaluate(model, one, rows, precision, features=None):
         sizes.append(len(rows))
         return {"metric": "accuracy", "value": next(values), "majority": 30.0, "n": len(rows)}
 
@@ -306,25 +297,15 @@ def test_training_stops_after_looks_without_gain_at_the_first_examples(base, exa
     assert found["examples"] <= 8 * 8 and found["epochs"]["mnli"] == pytest.approx(8 * 8 / 21, abs=0.01)
 
 
-def test_patience_is_the_same_after_a_kill_and_null_waits_for_ever(base, examples, tmp_path, monkeypatch):
+def test_patience_is_the_same_after_a_kill_and_null_waits_for_ever(base, examples, tmp_path, monkeypatch, killed_at):
     values = [50.0, 60.0, 60.0, 55.0, 70.0, 71.0, 72.0]
     hyper = {"max_steps": 10, "selection": "english_dev_best", "eval_every": 2, "patience": 2}
     job = spec(task("mnli", **hyper), intermediate="mnli", trainable="blocks")
     scripted(monkeypatch, values)
     loop.train(job, base, None, examples, tmp_path / "whole", "cpu")
-    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
-    step = loop._Run._step
-
-    def killed(self, one, features, number):
-        if number == 7:  # one look without gain is behind
-            raise KeyboardInterrupt
-        return step(self, one, features, number)
-
     scripted(monkeypatch, values)
-    monkeypatch.setattr(loop._Run, "_step", killed)
-    with pytest.raises(KeyboardInterrupt):
+    with killed_at(7):  # one look without gain is behind
         loop.train(job, base, None, examples, tmp_path / "cut", "cpu", work=tmp_path / "work")
-    monkeypatch.setattr(loop._Run, "_step", step)
     scripted(monkeypatch, values[3:])
     loop.train(job, base, None, examples, tmp_path / "cut", "cpu", work=tmp_path / "work")
     whole, cut = record(tmp_path / "whole"), record(tmp_path / "cut")

@@ -41,7 +41,8 @@ def run(arguments: argparse.Namespace, work: Callable[[], None]) -> None:
             os.environ[name] = str(arguments.threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if arguments.threads != 1 else "false")
     start = time.time()
-    if arguments.started:
+    one_of_several = "RANK" in os.environ  # started by a launcher, which has its own last word
+    if arguments.started and not one_of_several:
         arguments.started.parent.mkdir(parents=True, exist_ok=True)
         arguments.started.write_text(json.dumps({"pid": os.getpid(), "time": start}) + "\n", encoding="utf-8")
     try:
@@ -49,4 +50,5 @@ def run(arguments: argparse.Namespace, work: Callable[[], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.exit(1)
-    print(f"done in {time.time() - start:.1f} s", flush=True)
+    if not one_of_several:
+        print(f"done in {time.time() - start:.1f} s", flush=True)

@@ -8,16 +8,25 @@ from collections.abc import Sequence
 from xstilts.evaluation.examples_scores import score_examples
 from xstilts.evaluation.predict import Predictor
 
-MARGIN = 1.0  # points above the majority score that a run must reach not to count as failed
 
+def evaluate(model, task: dict, examples: Sequence[dict], precision: str, features=None) -> dict:
+    """{"metric", "value", "majority", "n"} (0-100) of one task: accuracy, or F1 for tagging and span_qa.
 
-def evaluate(model, task: dict, examples: Sequence[dict], precision: str) -> dict:
-    """{"metric", "value", "majority", "n"} (0-100) of one task: accuracy, or F1 for tagging and span_qa."""
+    `only` is there too where every prediction is the same: which one. `features`: the examples, encoded before.
+    """
     head = (task["task"], task["kind"], task["labels"], task["hyper"], task["options"])
-    predictions = Predictor(model, *head, precision).predict(examples)
+    predictions = Predictor(model, *head, precision).predict(examples, features)
     metric, value = _score(task, examples, predictions)
     _, trivial = _score(task, examples, majority(task["kind"], examples))
-    return {"metric": metric, "value": round(value, 4), "majority": round(trivial, 4), "n": len(examples)}
+    found = {"metric": metric, "value": round(value, 4), "majority": round(trivial, 4), "n": len(examples)}
+    answers = {str(answer) for prediction in predictions for answer in _answers(task["kind"], prediction)}
+    return found | ({"only": answers.pop() or "no answer"} if len(answers) == 1 else {})
+
+
+def _answers(kind: str, prediction: dict) -> list:
+    if kind == "span_qa":
+        return [prediction["text"]]
+    return prediction["tags"] if kind == "tagging" else [prediction["label"]]
 
 
 def majority(kind: str, examples: Sequence[dict]) -> list[dict]:
@@ -29,11 +38,6 @@ def majority(kind: str, examples: Sequence[dict]) -> list[dict]:
         return [{"tags": [best] * len(example["tags"])} for example in examples]
     best = _most_frequent(example["label"] for example in examples)
     return [{"label": best} for _ in examples]
-
-
-def failed(scores: dict[str, dict]) -> bool:
-    """True where a task did not get clear of its majority score: a collapsed run, which another seed may mend."""
-    return any(score["value"] <= score["majority"] + MARGIN for score in scores.values())
 
 
 def mean(scores: dict[str, dict]) -> float:

@@ -6,29 +6,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from xstilts.data import kinds
+from xstilts.data import encodings, kinds
+from xstilts.data.encodings import Features
 from xstilts.errors import UserError
 from xstilts.files import read_jsonl
+from xstilts.models import trimming
 from xstilts.models.loading import TaskModel
-from xstilts.training import batching
 
 ENGLISH = "en"
+TRAINABLE = ("all", "blocks", "lora")
 
 
 @dataclass
 class Task:
-    """One task of the job: its spec, encoded training features and English dev examples (none for kind mlm).
+    """One task of the job: its spec, encoded training features, English dev examples and their features (none for mlm).
 
     `facts`: what `kind.corrupt` needs of the tokenizer; None for kinds whose inputs are the same at every step.
     """
 
     spec: dict
     kind: object
-    features: list[dict]
+    features: Features
     examples: int
     dev: list[dict]
+    dev_features: Features | None = None
     facts: object = None
 
     @property
@@ -48,6 +52,12 @@ class Task:
         """How many tokens may be computed at once: `most`, or the kind's own bound."""
         return min(most, getattr(self.kind, "TOKENS_PER_BATCH", most))
 
+    def pieces(self) -> np.ndarray:
+        """Ids of the vocabulary that occur in what is trained or scored on, sorted."""
+        found = [self.features.pieces()]
+        found += [self.dev_features.pieces()] if self.dev_features is not None else []
+        return np.unique(np.concatenate(found))
+
 
 def files(spec: dict, examples_dir: Path) -> tuple[list[Path], list[Path]]:
     """(training files, one a language; English dev file if there is one) of a task's spec.
@@ -60,35 +70,47 @@ def files(spec: dict, examples_dir: Path) -> tuple[list[Path], list[Path]]:
     return [folder / code / "train.jsonl" for code in languages], [folder / ENGLISH / "dev.jsonl"] if scored else []
 
 
-def read(spec: dict, model: TaskModel, examples_dir: Path) -> Task:
-    """Read and encode one task's training examples of all its languages, and its first `eval_examples` dev examples."""
+def read(spec: dict, model: TaskModel, examples_dir: Path, code: str = "", cache: Path | None = None) -> Task:
+    """Encode one task's training examples of all its languages, and its first `eval_examples` dev examples.
+
+    With `cache` encodings are kept there and taken from there; `code` names the version of the code that makes them.
+    """
     kind = kinds.get(spec["kind"])
     training, scored = files(spec, examples_dir)
-    examples = [example for path in training for example in read_jsonl(path)]
+    features = encodings.features(spec, training, model, code, cache, training=True)
     if spec["kind"] == "tagging" and not spec["labels"]:  # an open tag set (CCG) is what the training data hold
-        spec = {**spec, "labels": sorted({tag for example in examples for tag in example["tags"]})}
-    features = batching.encode(kind, examples, model.tokenizer, spec)
-    if not features:
-        raise UserError(f"{spec['task']}: none of its {len(examples)} training examples can be trained on")
-    dev = [example for path in scored for example in read_jsonl(path)][: spec["hyper"].get("eval_examples")]
-    facts = kind.vocabulary(model.tokenizer) if hasattr(kind, "corrupt") else None
-    return Task(spec, kind, features, len(examples), dev, facts)
+        spec = {**spec, "labels": features.labels}
+    if not len(features):
+        raise UserError(f"{spec['task']}: none of its {features.examples} training examples can be trained on")
+    most = spec["hyper"].get("eval_examples")
+    dev = [example for path in scored for example in read_jsonl(path)][:most]
+    shown = encodings.features(spec, scored, model, code, cache, False, most, dev) if scored else None
+    return Task(spec, kind, features, features.examples, dev, shown, features.facts)
 
 
-def make_trainable(model: TaskModel, spec: dict, tasks: list[Task], device: torch.device) -> None:
-    """Freeze what `trainable` says, add a new head a task, set the dropout, move the model to `device`."""
-    if spec["trainable"] not in ("all", "blocks"):
-        raise UserError(f"trainable: {spec['trainable']!r}, allowed: all, blocks (embeddings frozen)")
+def make_trainable(model: TaskModel, spec: dict, tasks: list[Task], seed: int, trim: bool = True) -> None:
+    """Freeze what `trainable` says, add a new head a task, set the dropout; with `trim`, train only the word
+    embeddings that the tasks' texts can touch (the same result: xstilts/models/trimming.py)."""
+    if spec["trainable"] not in TRAINABLE:
+        raise UserError(
+            f"trainable: {spec['trainable']!r}, allowed: {', '.join(TRAINABLE)} (blocks: embeddings frozen)"
+        )
     if spec["trainable"] == "blocks":
-        model.encoder.embeddings.requires_grad_(False)
-    else:
-        model.encoder.float()  # word embeddings may still be in the base model's float16
+        model.embeddings.requires_grad_(False)
+    elif spec["trainable"] == "all" and trim and all(task.facts is None for task in tasks):
+        # masked text, which has facts, gives every row of the vocabulary a gradient
+        trimming.trim(model, np.unique(np.concatenate([task.pieces() for task in tasks])))
+    elif spec["trainable"] == "all":
+        trimming.densify(model)
     for task in tasks:
         settings = {key: task.spec[key] for key in ("kind", "labels", "options")}
-        model.add_head(task.name, task.spec["kind"], len(task.spec["labels"]), spec["seed"], settings)
+        model.add_head(task.name, task.spec["kind"], len(task.spec["labels"]), seed, settings)
     dropout = tasks[0].hyper.get("dropout")  # the tasks of a mixture agree on it: the study is refused otherwise
     if dropout is not None:
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = dropout
-    model.to(device)
+    if spec["trainable"] == "lora":  # after the preset's dropout: adapters have their own
+        from xstilts.training import adapters
+
+        adapters.add(model, spec["lora"], seed)
