@@ -24,6 +24,8 @@ for number, (attack_cell, chosen) in enumerate(STUDY.attack_cells.items()):
             paths.log("attack", attack_cell[0], *attack_cell[1:3], f"s{attack_cell[3]}"),
         conda:
             "../envs/cpu.yaml"
+        resources:
+            gpu=1,
         params:
             identity=lambda w, attack_cell=attack_cell: text(JOBS.attack(*attack_cell)),
             cell=FILES.cell_folder(attack_cell[1:]),

@@ -44,6 +44,11 @@ def encoder_files(wildcards):
     return fill_cell(paths.ENCODER, ("", *cell(wildcards)))
 
 
+def gpus(model):
+    """GPUs that one training of a model takes, where a profile limits them; without such a limit it says nothing."""
+    return STUDY.catalog.models[model].runtime.get("devices", 1)
+
+
 def fill_cell(group, attack_cell, task=""):
     """Paths of a group of files for one (attack, model, intermediate, seed)."""
     attack, model, intermediate, seed = attack_cell

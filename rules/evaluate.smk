@@ -15,6 +15,8 @@ for task in STUDY.training_tasks(STUDY.targets):
             paths.log("evaluate", "{model}", "{intermediate}", "s{seed}", task),
         conda:
             "../envs/cpu.yaml"
+        resources:
+            gpu=1,
         params:
             identity=lambda w, task=task: text(JOBS.evaluate(*cell(w), task)),
             task=task,

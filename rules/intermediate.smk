@@ -14,6 +14,8 @@ rule train_intermediate:
     cache: "omit-software"
     conda:
         "../envs/cpu.yaml"
+    resources:
+        gpu=lambda w: gpus(w.model),
     params:
         identity=lambda w: text(JOBS.intermediate(*cell(w))),
     shell:

@@ -14,6 +14,8 @@ if STUDY.retrieval_targets:
             paths.log("retrieval", "{model}", "{intermediate}", "s{seed}"),
         conda:
             "../envs/cpu.yaml"
+        resources:
+            gpu=1,
         params:
             identity=lambda w: text(JOBS.retrieval(*cell(w))),
         shell:

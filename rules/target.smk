@@ -11,6 +11,8 @@ rule train_target:
     cache: "omit-software"
     conda:
         "../envs/cpu.yaml"
+    resources:
+        gpu=lambda w: gpus(w.model),
     params:
         identity=lambda w: text(JOBS.target(*cell(w), w.task)),
     shell:
