@@ -34,8 +34,10 @@ def padding(batches) -> float:
     return sum(len(batch) * max(LENGTHS[i] for i in batch) for batch in batches) / sum(LENGTHS)
 
 
-def test_without_buckets_a_batch_is_a_random_one():
-    batches = batching.epoch(LENGTHS, 10, "seed", buckets=False)
+def test_in_a_window_of_one_a_batch_is_a_random_one(monkeypatch):
+    """What benchmarks compare with."""
+    monkeypatch.setattr(batching, "WINDOW", 1)
+    batches = batching.epoch(LENGTHS, 10, "seed")
     assert sorted(index for batch in batches for index in batch) == list(range(1003))
     assert sorted(map(len, batches)) == [3] + [10] * 100
     assert padding(batches) > 1.5

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,16 +12,9 @@ from xstilts.errors import UserError
 from xstilts.models.encoder import Encoder
 from xstilts.training import memory
 from xstilts.training.memory import GIB, Job, Machine
+from xstilts.training.settings import Settings
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@dataclass(frozen=True)
-class Settings:
-    tokens_per_batch: int = 16_384
-    strategy: str = "auto"
-    devices: int | None = None
-    gradient_checkpointing: bool | None = None
 
 
 def config(layers: int, width: int, inner: int, heads: int, vocabulary: int, **other) -> dict:

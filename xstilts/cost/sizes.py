@@ -149,7 +149,7 @@ def needs(study, specs, root: Path, device: str) -> list[dict]:
 
         def bytes_of(strategy: str, size: int, least: bool, read=read, settings=settings, jobs=jobs) -> int:
             def one(job) -> int:
-                tokens = job.longest if least else settings.tokens_per_batch
+                tokens = job.longest if least else settings.at_once(device)
                 twice = least or bool(settings.gradient_checkpointing)
                 return sum(memory.estimate(read, job, strategy, size, tokens, twice, device).values())
 

@@ -138,31 +138,14 @@ class Block(nn.Module):
 
     def _mixed(self, hidden: Tensor, bias: Tensor | None, only: Tensor | str | None) -> Tensor:
         """Each position's mixture of values; keys and values are of all positions whatever `only` chooses."""
-        own = self.attention["self"]
-        queries = hidden[:, :1] if isinstance(only, str) else hidden
-        if queries is hidden:
-            query, key, value = self._projected(hidden, [own["query"], own["key"], own["value"]])
-        else:
-            (query,) = self._projected(queries, [own["query"]])
-            key, value = self._projected(hidden, [own["key"], own["value"]])
+        own, queries = self.attention["self"], hidden[:, :1] if isinstance(only, str) else hidden
+        query, key, value = (
+            own[name](states).view(*states.shape[:2], self.heads, -1).transpose(1, 2)
+            for name, states in (("query", queries), ("key", hidden), ("value", hidden))
+        )
         mixed = attend(query, key, value, bias, self.attention_dropout.probability)
         mixed = mixed.transpose(1, 2).reshape(queries.shape)
         return _chosen(mixed, only) if isinstance(only, Tensor) else mixed
-
-    def _projected(self, hidden: Tensor, layers: list[nn.Module]) -> list[Tensor]:
-        """(B, T, H) -> (B, heads, T, D) by each layer.
-
-        Training on a CPU it is one product of all: a conversion to bfloat16 and a pass over `hidden` less for each.
-        Without gradients autocast keeps its copies of the single matrices; a replaced layer (an adapter) is called.
-        """
-        size, length, _ = hidden.shape
-        shape = size, length, self.heads, -1
-        fused = len(layers) > 1 and hidden.device.type == "cpu" and torch.is_grad_enabled()
-        if not fused or any(type(layer) is not Linear for layer in layers):
-            return [layer(hidden).view(shape).transpose(1, 2) for layer in layers]
-        weight, bias = (torch.cat([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
-        together = kernels.linear(hidden, weight, bias).view(size, length, len(layers), self.heads, -1)
-        return list(together.permute(2, 0, 3, 1, 4).contiguous().unbind())
 
 
 def _chosen(states: Tensor, only: Tensor | str | None) -> Tensor:

@@ -128,8 +128,8 @@ def load(
 
     Weights are float32 (those stored so stay memory-mapped until they are changed), but word embeddings keep the number
     format that they are stored in: rows are cast after the look-up. `dtype`: that of the matrices of linear layers
-    instead; torch.bfloat16 halves the memory at equal results where autocast is to that anyway. `as_stored`: matrices of
-    linear layers keep their stored format, for who casts them later, a block at a time. Missing, unknown or damaged
+    instead; torch.bfloat16 halves the memory at equal results where autocast is to that anyway. `as_stored`: these
+    matrices keep the format of the file, for who casts them later, a block at a time. Missing, unknown or damaged
     tensors and a checkpoint of another parent are `UserError`s.
     """
     runtime.keep_memory()

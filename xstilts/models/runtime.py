@@ -6,6 +6,8 @@ import ctypes
 import os
 import resource
 import sys
+from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 import torch
@@ -48,6 +50,10 @@ def peak_memory_mb(device: torch.device) -> int:
     """Largest memory so far, in MiB: allocated on the GPU, or the process's resident set."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) // 2**20
+    with suppress(OSError):  # Linux: what getrusage says begins with the peak of the process that started this one
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) // 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak // (2**20 if sys.platform == "darwin" else 2**10)
 

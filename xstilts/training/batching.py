@@ -16,19 +16,16 @@ WINDOW = 50  # batches that are sorted by length together: 1.5 % padding at rand
 Part = tuple[list[dict], float]  # features that are computed at once, and their share of the batch's loss
 
 
-def epoch(lengths: Sequence[int], size: int, key: str, buckets: bool = True) -> list[list[int]]:
+def epoch(lengths: Sequence[int], size: int, key: str) -> list[list[int]]:
     """Indices of one epoch in batches of `size` (the last one cut may be smaller), each of similar lengths.
 
-    Shuffle, sort windows of 50 batches by length, shuffle the batches; `key` decides both shuffles. Without `buckets`
-    nothing is sorted: a batch is a random one.
+    Shuffle, sort windows of 50 batches by length, shuffle the batches; `key` decides both shuffles.
     """
     generator, lengths = random.Random(key), np.asarray(lengths)
     order, batches = _shuffled(generator, len(lengths)), []
     for start in range(0, len(order), WINDOW * size):
         window = order[start : start + WINDOW * size]
-        if buckets:
-            window = window[np.argsort(lengths[window], kind="stable")]
-        window = window.tolist()
+        window = window[np.argsort(lengths[window], kind="stable")].tolist()
         batches += [window[i : i + size] for i in range(0, len(window), size)]
     return [batches[number] for number in _shuffled(generator, len(batches))]
 
@@ -38,11 +35,11 @@ def _shuffled(generator: random.Random, size: int) -> np.ndarray:
     return np.argsort(np.frombuffer(generator.randbytes(8 * size), "<u8"), kind="stable")
 
 
-def stream(lengths: Sequence[int], size: int, key: str, buckets: bool = True, start: int = 0) -> Iterator[list[int]]:
+def stream(lengths: Sequence[int], size: int, key: str, start: int = 0) -> Iterator[list[int]]:
     """Batches without end, epoch after epoch, each in an order of its own; the first `start` of them are left out."""
     done, skip = divmod(start, -(-len(lengths) // size) or 1)
     for number in count(done):
-        yield from epoch(lengths, size, f"{key}/{number}", buckets)[skip:]
+        yield from epoch(lengths, size, f"{key}/{number}")[skip:]
         skip = 0
 
 

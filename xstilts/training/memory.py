@@ -107,7 +107,7 @@ def plan(config: Mapping, job: Job, machine: Machine, settings) -> Plan:
     """
     tried = list(_strategies(machine, settings))
     for strategy, size in tried:
-        for tokens, checkpointing in _sizes(job, settings):
+        for tokens, checkpointing in _sizes(job, settings, machine.kind):
             parts = estimate(config, job, strategy, size, tokens, checkpointing, machine.kind)
             if sum(parts.values()) <= machine.usable(size):
                 return Plan(strategy, size, tokens, checkpointing, sum(parts.values()), parts)
@@ -198,9 +198,9 @@ def _strategies(machine: Machine, settings) -> Iterator[tuple[str, int]]:
         yield from (("one", 1), ("fsdp", there))
 
 
-def _sizes(job: Job, settings) -> Iterator[tuple[int, bool]]:
+def _sizes(job: Job, settings, kind: str) -> Iterator[tuple[int, bool]]:
     """(tokens in a batch, gradient checkpointing) in the order in which they are tried."""
-    tokens, asked = settings.tokens_per_batch, settings.gradient_checkpointing
+    tokens, asked = settings.at_once(kind), settings.gradient_checkpointing
     floor = min(tokens, job.longest * (MOST_CHOICES if "choice" in job.kinds else 1))
     halves = [tokens]
     while halves[-1] // 2 > floor:
@@ -220,7 +220,7 @@ def _refusal(config: Mapping, job: Job, machine: Machine, settings, tried: list[
         changed = replace(job, **changes)
         return min(
             sum(estimate(config, changed, strategy, size, tokens, checkpointing, machine.kind).values())
-            for tokens, checkpointing in _sizes(changed, settings)
+            for tokens, checkpointing in _sizes(changed, settings, machine.kind)
         )
 
     def needs(strategy: str, size: int, **changes) -> str:

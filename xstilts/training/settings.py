@@ -18,20 +18,25 @@ STRATEGIES = ("auto", "one", "ddp", "fsdp")
 class Settings:
     """One training's settings.
 
-    tokens_per_batch: most tokens computed at once, padding included (a bigger batch is split); strategy: one device, or
+    tokens_per_batch: most tokens computed at once, padding included (a bigger batch is split; None: 16,384 on a GPU,
+    and on a CPU 2,048, as fast there in half the memory: docs/performance.md); strategy: one device, or
     several with whole (ddp) or sharded (fsdp) weights, `auto` = as the memory asks; devices: how many (None: as the
     strategy asks); gradient_checkpointing: None = where the memory asks for it; compile: torch.compile on a GPU;
     prefetch: batches prepared ahead by a thread (None: 4 on a GPU, none on a CPU, where it would take the time of the
     training itself); trim: train only the word embeddings that the data can touch (the same result).
     """
 
-    tokens_per_batch: int = 16_384
+    tokens_per_batch: int | None = None
     strategy: str = "auto"
     devices: int | None = None
     gradient_checkpointing: bool | None = None
     compile: bool = False
     prefetch: int | None = None
     trim: bool = True
+
+    def at_once(self, device_type: str) -> int:
+        """Most tokens computed at once on a device of this type."""
+        return self.tokens_per_batch or (2_048 if device_type == "cpu" else 16_384)
 
     def ahead(self, device_type: str) -> int:
         """Batches prepared ahead on a device of this type."""
