@@ -4,13 +4,14 @@ STUDY ?= config.yaml
 ARGS ?=
 LOCK ?= envs/cpu.txt
 BIN := .venv/bin
-READY := .venv/ready-$(shell cat envs/*.txt pyproject.toml | cksum | cut -d' ' -f1)
+READY := .venv/ready-$(shell cat $(filter-out envs/bench.txt,$(wildcard envs/*.txt)) pyproject.toml | cksum | cut -d' ' -f1)
+BENCH := .venv/bench-$(shell cksum < envs/bench.txt | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run plan test lint bench clean
+.PHONY: help setup run plan test lint bench bench-gpu clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 	@echo "  variables: STUDY=studies/x.yaml  ARGS='options for snakemake'  PYTHON=python3.12  LOCK=envs/cuda.txt"
 
 $(READY):
@@ -38,8 +39,18 @@ lint: $(READY) ## check style: ruff, snakefmt, snakemake --lint
 	@$(BIN)/snakefmt --check --compact-diff Snakefile rules
 	@$(BIN)/python -m snakemake --configfile studies/tiny.yaml --lint
 
-bench: $(READY) ## measure against peers -> benchmarks/results/*.json
+# After the set-up, which begins anew with another list of packages: what only benchmarks need is then put in again.
+$(BENCH): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r envs/bench.txt
+	@rm -f .venv/bench-* && touch $@
+
+bench: $(BENCH) ## measure against peers -> benchmarks/results/*.json, docs/performance.md
 	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python -m benchmarks.performance
+
+bench-gpu: $(BENCH) ## the same on a GPU: XLM-R base to XXL (LOCK=envs/cuda.txt)
+	@$(BIN)/python -m benchmarks gpu
+	@$(BIN)/python -m benchmarks.performance
 
 clean: ## delete results and logs; the artifact store data/ and .venv stay
 	rm -rf results work logs .snakemake

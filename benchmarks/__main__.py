@@ -1,35 +1,22 @@
-"""`make bench`: measure what the documentation claims -> benchmarks/results/*.json, with the machine it ran on."""
+"""`make bench`: measure what the documentation claims -> benchmarks/results/*.json, with the machine it ran on.
+
+    python -m benchmarks [NAME...]     # names: the keys of KNOWN; without one those of SHORT
+
+A long one that was stopped goes on where it was; parts of them: `python -m benchmarks.training --help`.
+"""
 
 from __future__ import annotations
 
-import json
-import platform
+import importlib
+import signal
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-from benchmarks import embedded, labelled_piece, mining, retrieval
+from benchmarks import store
 
-RESULTS = Path(__file__).resolve().parent / "results"
 ROUNDS = 7
-
-
-def machine() -> dict:
-    """Processor, cores, versions: what a number belongs to."""
-    import os
-
-    import torch
-
-    names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
-    return {
-        "processor": names[0].split(":")[1].strip() if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "load": round(os.getloadavg()[0], 1),
-    }
 
 
 def attention() -> list[dict]:
@@ -37,7 +24,7 @@ def attention() -> list[dict]:
     import torch
     import torch.nn.functional as F
 
-    from xstilts.models.attention import attend
+    from xstilts.models.attention import attend, bias_of
 
     torch.set_num_threads(1)
     rows = []
@@ -45,10 +32,12 @@ def attention() -> list[dict]:
         for dropout in (0.0, 0.1):
             shape = (size, 12, length, 32)
             inputs = [torch.randn(shape, dtype=torch.bfloat16, requires_grad=True) for _ in range(3)]
-            mask = torch.ones(size, 1, 1, length, dtype=torch.bool)
+            mask = torch.ones(size, length, dtype=torch.int64)
+            mask[::2, -1] = 0  # a batch with some padding
+            bias, keys = bias_of(mask, torch.bfloat16), mask.bool()[:, None, None]
             sides = {
-                "ours": lambda i=inputs, m=mask, d=dropout: attend(*i, m, d),
-                "torch": lambda i=inputs, m=mask, d=dropout: F.scaled_dot_product_attention(*i, m, d),
+                "ours": lambda i=inputs, b=bias, d=dropout: attend(*i, b, d),
+                "torch": lambda i=inputs, k=keys, d=dropout: F.scaled_dot_product_attention(*i, k, d),
             }
             times = {name: [] for name in sides}
             for _ in range(ROUNDS):
@@ -83,20 +72,40 @@ def startup() -> list[dict]:
     return rows
 
 
+# name -> (module, function): imported when it is called, for a GPU machine has not all that the others need
+KNOWN = {
+    "attention": ("__main__", "attention"),
+    "startup": ("__main__", "startup"),
+    "generator": ("embedded", "speed"),
+    "shortcuts": ("embedded", "shortcuts"),
+    "training": ("training", "training"),
+    "ablation": ("training", "ablation"),
+    "memory": ("training", "memory"),
+    "quality": ("quality", "quality"),
+    "gpu": ("gpu", "gpu"),
+    "mining": ("mining", "search"),
+    "tatoeba": ("retrieval", "tatoeba"),
+    "bucc": ("retrieval", "bucc"),
+    "labelled_piece": ("labelled_piece", "labelled_piece"),
+}
+SHORT = ("attention", "startup", "generator", "shortcuts", "training", "ablation", "memory", "quality")
+WRITE_THEMSELVES = ("training", "ablation", "memory", "quality", "gpu")  # lists of rows, each with its machine
+
+
 def main() -> None:
-    """Run the named benchmarks (by default those that need minutes and no data)."""
-    short = {"attention": attention, "startup": startup, "generator": embedded.speed, "shortcuts": embedded.shortcuts}
-    known = short | {"mining": mining.search, "tatoeba": retrieval.tatoeba, "bucc": retrieval.bucc}
-    known |= {"labelled_piece": labelled_piece.labelled_piece}
-    for name in sys.argv[1:] or short:
-        rows = known[name]()
-        if not rows:
-            continue
-        RESULTS.mkdir(exist_ok=True)
-        text = json.dumps({"machine": machine(), "rows": rows}, indent=1)
-        (RESULTS / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    """Run the named benchmarks (by default those that `make bench` stands for)."""
+    names = sys.argv[1:] or SHORT
+    for name in names:
+        if name not in KNOWN:
+            sys.exit(f"error: no benchmark {name!r}; allowed: {', '.join(KNOWN)}")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started ends as well
+    for name in names:
+        module, function = KNOWN[name]
+        rows = getattr(importlib.import_module(f"benchmarks.{module}"), function)()
+        if rows and name not in WRITE_THEMSELVES:
+            store.write(store.RESULTS / f"{name}.json", {"machine": store.machine(), "rows": rows})
         for row in rows:
-            print(name, row)
+            print(name, {key: value for key, value in row.items() if key not in ("machine", "versions")})
 
 
 if __name__ == "__main__":
