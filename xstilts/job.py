@@ -12,20 +12,24 @@ from pathlib import Path
 
 from xstilts.errors import UserError
 
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+STARTED = time.time()  # of this process, all but: a script imports this module first
 
-def parser(description: str | None, *options: str) -> argparse.ArgumentParser:
-    """A parser with --spec, --threads and --device, and one path option for each name in `options`.
+
+def parser(description: str | None, *options: str | tuple[str, str]) -> argparse.ArgumentParser:
+    """A parser with --spec, --threads and --device, and one path option for each name, or (name, help), in `options`.
 
     `--spec` is the job's identity: a JSON object (or `@FILE` holding one) with everything that can change the
     result. The path options and --threads/--device must not be able to change it.
     """
     result = argparse.ArgumentParser(description=description)
     result.add_argument("--spec", required=True, type=_spec, help="JSON object, or @FILE: what to compute")
-    result.add_argument("--threads", type=int, default=0, help="CPU threads (0: as the environment says)")
-    result.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N")
+    result.add_argument("--threads", type=int, default=0, help="CPU threads of the job (0: as the environment says)")
+    result.add_argument("--device", default="auto", help="auto (a GPU if there is one), cpu, cuda or cuda:N")
     result.add_argument("--started", type=Path, help="start marker to write (a job that was adopted has none)")
     for option in options:
-        result.add_argument(f"--{option}", type=Path)
+        name, text = (option, None) if isinstance(option, str) else option
+        result.add_argument(f"--{name}", type=Path, help=text)
     return result
 
 
@@ -37,8 +41,9 @@ def _spec(text: str) -> dict:
 def run(arguments: argparse.Namespace, work: Callable[[], None]) -> None:
     """Set threads, write the start marker, call `work`; a `UserError` ends the process with its message alone."""
     if arguments.threads:
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"):
-            os.environ[name] = str(arguments.threads)
+        share = max(1, arguments.threads // int(os.environ.get("LOCAL_WORLD_SIZE", 1)))
+        for name in THREADS:
+            os.environ[name] = str(share)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true" if arguments.threads != 1 else "false")
     start = time.time()
     one_of_several = "RANK" in os.environ  # started by a launcher, which has its own last word

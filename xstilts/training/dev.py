@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
@@ -42,7 +43,8 @@ def majority(kind: str, examples: Sequence[dict]) -> list[dict]:
 
 def mean(scores: dict[str, dict]) -> float:
     """What the best step is chosen by: the mean over tasks."""
-    return sum(score["value"] for score in scores.values()) / len(scores)
+    # fsum: whatever the order, so that a tie is a tie after a resume too
+    return math.fsum(score["value"] for score in scores.values()) / len(scores)
 
 
 def _score(task: dict, examples: Sequence[dict], predictions: Sequence[dict]) -> tuple[str, float]:

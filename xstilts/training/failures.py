@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import hashlib
 
-from xstilts.errors import UserError
-
 MARGIN = 1.0  # points above the majority score that a run must reach not to count as failed
 
 
 class NotANumber(Exception):
-    """The loss of a training became nan or infinite; the message is the reason in words."""
+    """The loss or the weights of a training became nan or infinite; the message is the reason in words."""
 
 
 def derived_seed(seed: int, attempt: int) -> int:
@@ -30,27 +28,25 @@ def restarts(hypers: list[dict]) -> int:
     return max((hyper.get("restarts", 0) for hyper in hypers), default=0)
 
 
+def at_majority(scores: dict[str, dict]) -> list[str]:
+    """Tasks whose English dev score (task -> `dev.evaluate`) is within a point of the most frequent answer's."""
+    return sorted(task for task, score in scores.items() if score["value"] <= score["majority"] + MARGIN)
+
+
 def reason(scores: dict[str, dict]) -> str | None:
-    """Why a run with these English dev scores (task -> `dev.evaluate`) failed, in words; None where it did not."""
-    found = []
-    for task, score in scores.items():
-        if score["value"] > score["majority"] + MARGIN:
-            continue
+    """Why a run with these English dev scores failed, in words; None where it did not.
+
+    A mixture has failed where none of its tasks was learnt: one that a small encoder cannot learn in the steps that it
+    gets (`at_majority` names it) says nothing of the others.
+    """
+    weak, found = at_majority(scores), []
+    if not scores or len(weak) < len(scores):
+        return None
+    for task in weak:
+        score = scores[task]
         near = f"{score['metric']} {score['value']:.1f}, {score['majority']:.1f} for the most frequent answer alone"
         if score.get("only") is not None:
             found.append(f"every dev prediction of {task} is {score['only']} ({near})")
         else:
             found.append(f"English dev of {task} is at the majority ({near})")
-    return "; ".join(found) or None
-
-
-def lost(spec: dict, attempts: list[dict]) -> UserError:
-    """The error of a training whose last attempt ended in a loss that is no number: there are no weights to keep."""
-    names = ", ".join(task["task"] for task in spec["tasks"])
-    rates = sorted({task["hyper"]["learning_rate"] for task in spec["tasks"]})
-    told = "; ".join(f"seed {attempt['seed']}: {attempt['reason']}" for attempt in attempts)
-    return UserError(
-        f"{spec['model']['name']} on {names}, seed {spec['seed']}: {told}. Lower learning_rate (now "
-        f"{', '.join(map(str, rates))}) by training.overrides or set training.precision: fp32 in the study, then run "
-        "again."
-    )
+    return "; ".join(found)

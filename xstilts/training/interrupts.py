@@ -6,11 +6,16 @@ import os
 import signal
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 SAME = (
     1.0  # seconds within which two SIGINT are one key press: a terminal signals the whole group, a launcher passes on
 )
+
+
+class Stop(Exception):
+    """The first signal came inside `Interrupts.raising`."""
 
 
 class Interrupts:
@@ -23,6 +28,7 @@ class Interrupts:
     def __init__(self) -> None:
         self.stop: int | None = None
         self._noted = 0.0
+        self._raising = False
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> Interrupts:
@@ -37,6 +43,21 @@ class Interrupts:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._before.clear()
 
+    @contextmanager
+    def raising(self) -> Iterator[None]:
+        """For long work that may be given up and done again: the first signal sets `stop` and raises `Stop` at once.
+
+        So it does at the beginning where `stop` is set already. Catch it around this, not inside: it may be raised by
+        the last line of the block or right behind it.
+        """
+        self._raising = True
+        try:
+            if self.stop is not None:
+                raise Stop
+            yield
+        finally:
+            self._raising = False
+
     def _note(self, number: int, frame) -> None:
         now = time.monotonic()
         if self.stop is not None and number == signal.SIGINT and now - self._noted > SAME:
@@ -46,3 +67,5 @@ class Interrupts:
             # not print: the signal may have come in the middle of one
             with suppress(OSError):
                 os.write(2, b"stopping after this step; interrupt again to stop at once\n")
+            if self._raising:
+                raise Stop

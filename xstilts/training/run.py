@@ -7,18 +7,21 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 
 import torch
 
+from xstilts import job
 from xstilts.models import runtime
 from xstilts.models.loading import TaskModel
 from xstilts.training import batching, dev, failures, mixtures, optimisation, prefetch, state
-from xstilts.training.interrupts import Interrupts
+from xstilts.training.interrupts import Interrupts, Stop
 from xstilts.training.parallel import World
 from xstilts.training.settings import Settings
 from xstilts.training.tasks import Task
+
+HOST = ("full", "sizes")  # of a batch what the host reads: on a GPU reading it would wait for the device
 
 
 @dataclass
@@ -52,53 +55,73 @@ class Run:
         self.pending: list[torch.Tensor] = []
         self.best: dict[str, torch.Tensor] = {}
         self.progress = {"step": 0, "tokens": 0, "squares": 0, "examples": 0, "seconds": 0.0, "losses": [], "dev": {}}
-        self.progress |= {"selected": 0, "looks": 0, "without_gain": 0, "attempts": []}
+        self.progress |= {"selected": 0, "looks": 0, "without_gain": 0, "look_due": False, "attempts": []}
+        self.progress |= {"dev_seconds": 0.0, "job_seconds": 0.0}
+        self.before = 0.0  # seconds that earlier, killed processes spent on the job
 
-    def resume(self, loaded: tuple[dict, dict]) -> None:
+    def resume(self, loaded) -> None:
         """Go on from what `state.States.load` gave."""
         self.progress, self.pending, self.best = state.restore(loaded, self.model, self.optimiser, self.world)
+        self.before = self.progress["job_seconds"]
         if self.model.trimmed is not None:
             self.model.trimmed.decay = self.progress["decay"]
         if self.world.main:
             print(f"resuming at step {self.progress['step']} of {self.steps}", flush=True)
 
-    def steps_until_end(self, states: state.States | None) -> None:
+    @property
+    def job_seconds(self) -> float:
+        """Of the whole job so far, since its first process started."""
+        return self.before + time.time() - job.STARTED
+
+    def steps_until_end(self, states: state.States | None, interrupts: Interrupts) -> None:
         """Train, then put back the best weights; keep states, and stop with exit status 128 + n at signal n.
 
-        Raises `failures.NotANumber` where the loss became nan or infinite.
+        Raises `failures.NotANumber` where the loss or a weight became nan or infinite; weights are then the best ones
+        so far, if dev chose some.
         """
         if self.progress["step"] == 0:  # the same on every rank but for dropout
             torch.manual_seed(_stream(self.seed, self.world.rank))
-        done, begin = self.progress["seconds"], time.time()
         self.model.train()
-        with (
-            Interrupts() if states else nullcontext() as interrupts,
-            prefetch.ahead(self._items(), self._depth()) as items,
-        ):
-            for step, item in enumerate(items, self.progress["step"]):
-                self.pending.append(self._step(item, step))
-                self.progress["step"] = step + 1
-                for key in ("examples", "tokens", "squares"):
-                    self.progress[key] += getattr(item, key)
-                self.progress["seconds"] = done + time.time() - begin
-                last = step + 1 == self.steps
-                if (step + 1) % self.log_every == 0 or last:
+        try:
+            if self.progress["look_due"]:  # the process was stopped in the middle of one
+                self._evaluate(interrupts)
+                if self.impatient and self.pending:
                     self._log()
-                if last or (self.eval_every and (step + 1) % self.eval_every == 0):
-                    paused = time.time()
-                    self._evaluate()
-                    begin += time.time() - paused
-                    if self.impatient:
-                        if self.pending:
-                            self._log()
-                        break
-                if states:
-                    self._keep(states, interrupts, step)
-        if self.best:
-            self._take_best()
+            if not self.over:
+                with prefetch.ahead(self._items(), self.settings.ahead(self.world.device.type)) as items:
+                    self._steps(items, states, interrupts)
+        finally:
+            if self.best:
+                self._take_best()
+        finite = all(bool(torch.isfinite(self.world.local(p)).all()) for p in state.trainable(self.model).values())
+        if self.world.any(not finite):
+            raise failures.NotANumber(f"weights became no numbers in the last of {self.progress['step']} steps")
 
-    def _depth(self) -> int:
-        return self.settings.ahead(self.world.device.type)
+    def _steps(self, items: Iterator[Item], states: state.States | None, interrupts: Interrupts) -> None:
+        done, begin = self.progress["seconds"], time.time()
+        for step, item in enumerate(items, self.progress["step"]):
+            self.pending.append(self._step(item, step))
+            self.progress["step"] = step + 1
+            for key in ("examples", "tokens", "squares"):
+                self.progress[key] += getattr(item, key)
+            last = step + 1 == self.steps
+            if (step + 1) % self.log_every == 0 or last:
+                self._log()
+            self.progress["seconds"] = done + time.time() - begin
+            if last or (self.eval_every and (step + 1) % self.eval_every == 0):
+                self.progress["look_due"] = True
+                begin += self._evaluate(interrupts)
+            if self.impatient and self.pending:
+                self._log()
+            if states:
+                self._keep(states, interrupts)
+            if self.impatient:
+                return
+
+    @property
+    def over(self) -> bool:
+        """Whether no step is left."""
+        return self.progress["step"] == self.steps or self.impatient
 
     # ---- one step
     def _items(self) -> Iterator[Item]:
@@ -117,7 +140,10 @@ class Run:
             parts = []
             for part, weight in batching.shares(features, most, self.world.size)[self.world.rank]:
                 batch = task.kind.collate(part, self.model.pad_id)
-                parts.append(({key: tensor.pin_memory() if pin else tensor for key, tensor in batch.items()}, weight))
+                batch = {key: tensor.pin_memory() if pin else tensor for key, tensor in batch.items()}
+                # where nothing is padding a GPU's kernels need no mask; asking there would make the host wait
+                batch["full"] = pin and bool(batch["attention_mask"].all())
+                parts.append((batch, weight))
             lengths = [length for feature in features for length in _lengths(feature)]
             yield Item(index, parts, len(features), sum(lengths), sum(length * length for length in lengths))
 
@@ -126,7 +152,7 @@ class Run:
         task, device, total = self.tasks[item.index], self.world.device, 0.0
         for number, (batch, weight) in enumerate(item.parts, 1):
             last = number == len(item.parts)
-            batch = {key: tensor.to(device, non_blocking=True) for key, tensor in batch.items()}
+            batch = {key: value if key in HOST else value.to(device, non_blocking=True) for key, value in batch.items()}
             with runtime.autocast(device, self.spec["precision"]):
                 logits = self.world.logits(task.name, batch, last)
             loss = task.kind.loss(logits.float(), batch) * weight
@@ -157,17 +183,28 @@ class Run:
         """Whether `patience` looks in a row, the last of them included, brought no gain."""
         return bool(self.eval_every and self.patience and self.progress["without_gain"] >= self.patience)
 
-    def _evaluate(self) -> None:
-        """Score on English dev; with selection by it, keep the weights of the best step (the first of equals)."""
-        progress, precision = self.progress, self.spec["precision"]
-        scores = {
-            task.name: dev.evaluate(self.model, task.spec, task.dev, precision, task.dev_features)
-            for task in self.tasks
-            if task.dev
-        }
+    def _evaluate(self, interrupts: Interrupts) -> float:
+        """Score on English dev; with selection by it, keep the weights of the best step (the first of equals).
+
+        Returns the seconds that it took. A signal in the middle of it ends it: the look is then still due, and is done
+        first when the training goes on.
+        """
+        progress, precision, begin = self.progress, self.spec["precision"], time.time()
+        scores = {}
+        with suppress(Stop), interrupts.raising() if self.world.size == 1 else nullcontext():
+            for task in self.tasks:
+                if task.dev:
+                    one = (self.model, task.spec, task.dev, precision, task.dev_features)
+                    scores[task.name] = dev.evaluate(*one)
+            progress["look_due"] = False
+        taken = time.time() - begin
+        progress["dev_seconds"] += taken
+        if progress["look_due"]:
+            return taken
         if self.world.main:
             print(f"step {progress['step']}/{self.steps}  dev " + json.dumps(scores), flush=True)
         gain = not progress["looks"] or (bool(scores) and dev.mean(scores) > dev.mean(progress["dev"]))
+        gain = bool(self.world.most(int(gain and self.world.main)))  # unlike GPUs may round a tie differently
         progress["looks"] += 1
         progress["without_gain"] = 0 if gain else progress["without_gain"] + 1
         if gain:
@@ -179,6 +216,7 @@ class Run:
                 }
                 if self.model.trimmed is not None:
                     progress["best_decay"] = self.model.trimmed.decay
+        return taken
 
     def _take_best(self) -> None:
         with torch.no_grad():
@@ -188,18 +226,20 @@ class Run:
             self.model.trimmed.decay = self.progress["best_decay"]
 
     # ---- states
-    def _keep(self, states: state.States, interrupts: Interrupts, step: int) -> None:
+    def _keep(self, states: state.States, interrupts: Interrupts) -> None:
         """Write a state where it is time or the process was told to stop; all ranks do it after the same step."""
         stop, due = divmod(self.world.most(2 * (interrupts.stop or 0) + states.due()), 2)
         if not (stop or due):
             return
         if self.model.trimmed is not None:
             self.progress["decay"] = self.model.trimmed.decay
-        tensors = state.collect(self.model, self.optimiser, self.pending, self.best, self.world)
-        states.save(tensors, self.progress)
+        self.progress["job_seconds"] = self.job_seconds
+        what = (self.model, self.optimiser, self.pending, self.best, self.world)
+        states.save(lambda: state.collect(*what), self.progress)
         if stop:
             if self.world.main:
-                print(f"stopped at step {step + 1}: the same command goes on from there", file=sys.stderr, flush=True)
+                step = self.progress["step"]
+                print(f"stopped at step {step}: the same command goes on from there", file=sys.stderr, flush=True)
             sys.exit(128 + stop)
 
 

@@ -2,7 +2,7 @@
 
 A state is a folder `<serial>` with one safetensors file a rank and a manifest: size and sha256 of each file, the
 progress, and the manifest's own sha256. It is written as `<serial>.part` and renamed whole; the last two are kept. A
-damaged one is named and the older used.
+damaged one is named and the older used. One process at a time may be in the folder (see `statelock`).
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from xstilts.errors import UserError
 from xstilts.files import read_json, sha256, write_json
 from xstilts.models.checkpoints import write_tensors
+from xstilts.training import statelock
 
 EVERY = 120.0  # seconds between two states, at least
 SHARE = 0.05  # of the time may go into writing them: slow disks and large models get longer intervals
@@ -46,7 +49,9 @@ class States:
     """The states of one training in `folder`, as rank `rank` of `ranks` sees them.
 
     In the layout `whole` (one, ddp) rank 0's file has the weights, in `sharded` (fsdp) each rank's file its rows. With
-    several ranks all methods but `due` must be called by all of them, and `barrier` waits for all.
+    several ranks all methods but `due` must be called by all of them; `barrier` waits for all, and `agree` gives the
+    largest of their numbers. What fails on one rank ends all: the first such rank with its own error, the others with
+    status 1 and no words.
     """
 
     def __init__(
@@ -55,10 +60,11 @@ class States:
         rank: int = 0,
         ranks: int = 1,
         layout: str = "whole",
-        barrier: Callable[[], None] | None = None,
+        barrier: Callable[[], None] = lambda: None,
+        agree: Callable[[int], int] = lambda number: number,
     ):
         self.folder, self.rank, self.ranks, self.layout = folder, rank, ranks, layout
-        self.barrier = barrier or (lambda: None)
+        self.barrier, self.agree = barrier, agree
         self.good: list[Path] | None = None  # the last two that are whole, as far as was looked
         self.saved, self.seconds = time.monotonic(), 0.0
 
@@ -69,34 +75,60 @@ class States:
         """
         return time.monotonic() - self.saved >= max(EVERY, self.seconds / SHARE)
 
-    def save(self, tensors: dict[str, Tensor], progress: dict) -> None:
-        """Write `tensors` (of `collect`) and `progress` (JSON), then delete all states but the last two.
+    def save(self, collect: Callable[[], dict[str, Tensor]], progress: dict) -> None:
+        """Write the tensors that `collect()` gives and `progress` (JSON), then delete all states but the last two.
 
-        A full disk is a UserError; the states of before are left as they were.
+        The time that `collect` takes counts for `due`. A disk that is full or may not be written to is a UserError; the
+        states of before are left as they were.
         """
         start = time.monotonic()
         newest = self._paths()[-1:]
         final = self.folder / f"{int(newest[0].name) + 1 if newest else 1:06d}"
         part = Path(f"{final}.part")
         if self.rank == 0:
-            for left in self.folder.glob("*.part"):  # by a process that was killed while it wrote or deleted
-                shutil.rmtree(left, ignore_errors=True)
+            self._sweep()
         self.barrier()
         try:
-            file = part / _file(self.rank)
-            write_tensors(file, tensors)
-            write_json(file.with_suffix(".json"), {"bytes": file.stat().st_size, "sha256": sha256(file)})
-            self.barrier()
+            self._together(lambda: self._write(part / _file(self.rank), collect()))
+            self._together(lambda: self._publish(part, final, progress))
+        except (Exception, SystemExit):  # all ranks are done: nobody is writing
             if self.rank == 0:
-                self._publish(part, final, progress)
-        except BaseException:
-            shutil.rmtree(part, ignore_errors=True)
+                self._sweep()
             raise
-        self.barrier()
         self.saved, self.seconds = time.monotonic(), time.monotonic() - start
 
+    def _together(self, work: Callable[[], None]) -> None:
+        """Do `work`; where it fails on a rank, end all of them."""
+        error = None
+        try:
+            work()
+        except Exception as caught:
+            error = caught
+        first = self.ranks - self.agree(self.ranks - self.rank if error else 0)
+        if first == self.ranks:
+            return
+        if self.rank != first:
+            sys.exit(1)
+        if not isinstance(error, OSError):
+            raise error
+        raise UserError(
+            f"{self.folder}: a state could not be written ({error.strerror}). Those of before are as they were. Free "
+            "space or get the right to write there (df -h, ls -ld), then run the same command again."
+        ) from error
+
+    def _sweep(self) -> None:
+        """Delete what a process left that failed, or was killed while it wrote or deleted."""
+        for left in self.folder.glob("*.part"):
+            shutil.rmtree(left, ignore_errors=True)
+
+    def _write(self, file: Path, tensors: dict[str, Tensor]) -> None:
+        write_tensors(file, tensors)
+        write_json(file.with_suffix(".json"), {"bytes": file.stat().st_size, "sha256": sha256(file)})
+
     def _publish(self, part: Path, final: Path, progress: dict) -> None:
-        """Write the manifest, give the folder its name, delete what is not needed any more."""
+        """Write the manifest, give the folder its name, delete what is not needed any more: rank 0 does it for all."""
+        if self.rank:
+            return
         files = {}
         for name in map(_file, range(self.ranks)):
             note = (part / name).with_suffix(".json")
@@ -118,48 +150,55 @@ class States:
     def load(self) -> Saved | None:
         """The newest whole state, None where there is none; damaged ones are named on stderr and left in their place.
 
-        A state of other ranks or another layout is put together and dealt out anew.
+        From here on the folder belongs to this process (and the other ranks). A state of other ranks or another layout
+        is put together and dealt out anew. Where no state is whole, but one could not be read for another reason than
+        damage (no permission, a broken line to the disk), that is a UserError: it may be whole.
         """
-        self.good, damaged = [], False
+        self._together(lambda: statelock.claim(self.folder) if self.rank == 0 else None)
+        self.good, damaged, unread = [], False, None
         for path in reversed(self._paths()):
-            reason, body = "", {}
+            saved, error = None, None
             try:
-                body = _manifest(path)
-                for name in self._needed(body):
-                    _check(path / name, body["files"][name])
-            except (UserError, OSError) as error:
-                reason = str(error)
-                print(f"{path}: this state is damaged: {reason}", file=sys.stderr, flush=True)
-            if self._agree(path, reason):
+                saved = self._read(path)
+            except (UserError, OSError, SafetensorError) as caught:
+                error = caught
+            first = self.ranks - self.agree(self.ranks - self.rank if error else 0)
+            if first == self.ranks:
                 if damaged and self.rank == 0:
                     print(f"{path}: going on from this older state", file=sys.stderr, flush=True)
                 self.good = [path]
-                return self._read(path, body)
-            damaged = True
+                return saved
+            damaged, readable = True, not isinstance(error, OSError) or isinstance(error, FileNotFoundError)
+            unread = unread if readable else error
+            if first == self.rank:
+                what = "is damaged" if readable else "could not be read"
+                print(f"{path}: this state {what}: {error}", file=sys.stderr, flush=True)
+        self._together(lambda: self._refuse(unread))
         if damaged and self.rank == 0:
             print(f"{self.folder}: no state is whole, the training starts anew", file=sys.stderr, flush=True)
         return None
 
+    def _refuse(self, error: OSError | None) -> None:
+        if error is not None:
+            raise UserError(
+                f"{self.folder}: no state could be read ({error}). Make it possible and run the same command again, or "
+                "delete the folder to start anew."
+            )
+
     def clear(self) -> None:
-        """Delete all states: the training is done."""
+        """Delete all states, and let others have the folder: the training is done."""
         self.barrier()
         if self.rank == 0:
             shutil.rmtree(self.folder, ignore_errors=True)
+            statelock.leave(self.folder)
         self.good = []
         self.barrier()
 
-    def _agree(self, path: Path, reason: str) -> bool:
-        """Whether no rank found damage; each looked at its own files."""
-        if self.ranks == 1:
-            return not reason
-        if reason:
-            (path / f"damaged-{self.rank}").write_text(reason, encoding="utf-8")
-        self.barrier()
-        return not any(path.glob("damaged-*"))
-
-    def _read(self, path: Path, body: dict) -> Saved:
-        from safetensors.torch import load_file
-
+    def _read(self, path: Path) -> Saved:
+        """A state as this rank needs it; UserError, OSError or SafetensorError where it is damaged."""
+        body = _manifest(path)
+        for name in self._needed(body):
+            _check(path / name, body["files"][name])
         files = [load_file(path / name) for name in self._needed(body)]
         if self._same(body):
             tensors = {name: tensor for file in files for name, tensor in file.items()}

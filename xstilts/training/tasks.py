@@ -88,6 +88,11 @@ def read(spec: dict, model: TaskModel, examples_dir: Path, code: str = "", cache
     return Task(spec, kind, features, features.examples, dev, shown, features.facts)
 
 
+def pieces(tasks: Sequence[Task]) -> np.ndarray:
+    """Ids of the vocabulary that occur in the texts of all tasks, sorted."""
+    return np.unique(np.concatenate([task.pieces() for task in tasks]))
+
+
 def make_trainable(model: TaskModel, spec: dict, tasks: list[Task], seed: int, trim: bool = True) -> None:
     """Freeze what `trainable` says, add a new head a task, set the dropout; with `trim`, train only the word
     embeddings that the tasks' texts can touch (the same result: xstilts/models/trimming.py)."""
@@ -99,7 +104,7 @@ def make_trainable(model: TaskModel, spec: dict, tasks: list[Task], seed: int, t
         model.embeddings.requires_grad_(False)
     elif spec["trainable"] == "all" and trim and all(task.facts is None for task in tasks):
         # masked text, which has facts, gives every row of the vocabulary a gradient
-        trimming.trim(model, np.unique(np.concatenate([task.pieces() for task in tasks])))
+        trimming.trim(model, pieces(tasks))
     elif spec["trainable"] == "all":
         trimming.densify(model)
     for task in tasks:
