@@ -45,8 +45,9 @@ def encoder_files(wildcards):
 
 
 def gpus(model):
-    """GPUs that one training of a model takes, where a profile limits them; without such a limit it says nothing."""
-    return STUDY.catalog.models[model].runtime.get("devices", 1)
+    """GPUs that one training of a model takes: one where its runtime names none, and the job takes no more then."""
+    runtime = STUDY.catalog.models[model].runtime
+    return 1 if runtime.get("strategy") == "one" else runtime.get("devices", 1)
 
 
 def fill_cell(group, attack_cell, task=""):

@@ -11,7 +11,7 @@ from xstilts.identity import ROOT
 
 
 def prepare(config: dict, root: Path = ROOT) -> None:
-    """What jobs inherit: the artifact store as Snakemake's cache, this interpreter first on PATH, the user's folders.
+    """What jobs inherit: the artifact store as Snakemake's cache, this interpreter first on PATH, folders, GPUs.
 
     Paths of data go by the environment and not by the shell line, whose text enters the hash of a cached rule. The
     store must exist and be writable before any job: Snakemake 9.27.1 deletes finished outputs when it cannot store
@@ -26,6 +26,7 @@ def prepare(config: dict, root: Path = ROOT) -> None:
         raise UserError(f"{store}: the artifact store is not writable. Try: chmod u+rwx data")
     os.environ["SNAKEMAKE_OUTPUT_CACHE"] = str(store)
     _drop_dangling_links(root / "results" / config["study"])
+    os.environ["XSTILTS_GPUS"] = "1"  # that a training may take where its model names none: what rules book (`gpus`)
     os.environ["XSTILTS_DATA_ROOT"] = config["data_root"] or ""
     os.environ["XSTILTS_LICENSED"] = config["licensed"]["ccgbank"] or ""
     folder = str(Path(sys.executable).parent)

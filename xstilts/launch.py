@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib.util
 import os
 import signal
 import subprocess
@@ -26,6 +27,7 @@ def run(study: str, arguments: list[str], root: Path = ROOT) -> int:
             ["config.yaml", *sorted(path.relative_to(root).as_posix() for path in root.glob("studies/*.yaml"))]
         )
         raise UserError(f"STUDY: {study!r} is no file. Allowed: {known}, or a file of your own.")
+    _need_the_slurm_plugin(arguments)
     environment = dict(os.environ)
     plugins = str(root / "scripts")
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [plugins, environment.get("PYTHONPATH")]))
@@ -36,12 +38,18 @@ def run(study: str, arguments: list[str], root: Path = ROOT) -> int:
             # ours is the only run: what locks there are belong to one that was killed
             subprocess.run([*snakemake, "--unlock"], cwd=root, env=environment, capture_output=True, check=False)
         start = time.monotonic()
-        status = _wait([*snakemake, "--logger", "xstilts"], root, environment, lock)
+        status, interrupted = _wait([*snakemake, "--logger", "xstilts"], root, environment, lock)
     if status == 0 and not {"-n", "--dry-run", "--dryrun", "--lint", "--summary"} & set(arguments):
         name = yaml.safe_load(Path(root, study).read_text(encoding="utf-8")).get("study")
         report = Path(paths.fill(paths.REPORT, study=name))
         if (root / report).exists():
             print(f"finished in {time.monotonic() - start:.0f} s. The report: {report}")
+    elif interrupted:
+        print(
+            "interrupted. Finished results are kept, and trainings go on from their last saved step: "
+            "run the same command again.",
+            file=sys.stderr,
+        )
     elif status:
         print(
             "stopped. Finished results are kept: mend what the message says and run the same command again.",
@@ -50,15 +58,36 @@ def run(study: str, arguments: list[str], root: Path = ROOT) -> int:
     return status
 
 
-def _wait(command: list[str], root: Path, environment: dict, lock: int) -> int:
-    """Run a command that holds the lock too and wait for its clean-up; Ctrl-C reaches it, SIGTERM is passed on."""
+def _need_the_slurm_plugin(arguments: list[str]) -> None:
+    """Refuse profiles/slurm where Snakemake lacks its plugin: it would only say that `slurm` is an invalid choice."""
+    named = any(Path(word.rpartition("=")[2]).name == "slurm" for word in arguments)
+    if named and importlib.util.find_spec("snakemake_executor_plugin_slurm") is None:
+        raise UserError(
+            "slurm: Snakemake's plugin for it is not here. Next: "
+            f"`{sys.executable} -m pip install snakemake-executor-plugin-slurm`, then write your account and partition "
+            "into profiles/slurm/config.yaml."
+        )
+
+
+def _wait(command: list[str], root: Path, environment: dict, lock: int) -> tuple[int, bool]:
+    """Run a command that holds the lock too and wait for its clean-up; Ctrl-C reaches it, SIGTERM is passed on.
+
+    Returns its exit status and whether one of the two came.
+    """
     process = subprocess.Popen(command, cwd=root, env=environment, pass_fds=(lock,))
-    signal.signal(signal.SIGTERM, lambda number, frame: process.terminate())
+    interrupted = False
+
+    def terminate(number, frame) -> None:
+        nonlocal interrupted
+        interrupted = True
+        process.terminate()
+
+    signal.signal(signal.SIGTERM, terminate)
     while True:
         try:
-            return process.wait()
+            return process.wait(), interrupted
         except KeyboardInterrupt:
-            continue
+            interrupted = True
 
 
 @contextmanager

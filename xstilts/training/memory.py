@@ -1,24 +1,28 @@
 """How much memory a training takes, and which strategy fits the machine: arithmetic, planned before anything is loaded.
 
 Bytes a trained weight: float32 weight 4, gradient 4, AdamW's moments 8: 16, as in other mixed precision recipes; in
-bf16 autocast holds a bfloat16 copy of each matrix beside them. The moments of adamw8bit take 2. Activations of a block
-for b sequences of s tokens, width h, a heads: s*b*h*(34 + 5*a*s/h) bytes where all is 16 bits wide (Korthikanti et al.
-2022, arXiv 2205.05198). This project's blocks keep the residual stream in float32: `ACTIVATIONS` bounds what autograd
-saves for a block (tests/test_memory.py counts it). Checkpointed, a block leaves its input alone.
+bf16 autocast holds a bfloat16 copy of each matrix beside them. The moments of adamw8bit take 2, and scales 8 for each
+256 weights; embeddings and small tensors keep float32 ones (`moments`). Activations of a block for b sequences of s
+tokens, width h, a heads: s*b*h*(34 + 5*a*s/h) bytes where all is 16 bits wide (Korthikanti et al. 2022, arXiv
+2205.05198). This project's blocks keep the residual stream in float32: `ACTIVATIONS` bounds what autograd saves for a
+block (tests/test_memory.py counts it). Checkpointed, a block leaves its input alone.
+
+Beside GPUs the host's memory is planned too (`host`): a state to resume from is collected there before it is written.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from xstilts.errors import UserError
 
 GIB = 2**30
 ACTIVATIONS = {"bf16": (44, 6), "fp32": (72, 12)}  # bytes a token and width; and times a*s/h
-MOMENTS = {"adamw": 8, "adamw8bit": 2}
+MOMENTS = {"adamw": 8, "adamw8bit": 2 + 8 / 256}  # bytes a weight: two float32, or two bytes and two scales a block
+SMALLEST = 4096  # optimisation.SMALLEST, which cannot be imported without torch: a smaller tensor keeps float32 moments
 RESERVE = {"cuda": 0.06, "cpu": 0.10}  # share that is left alone: fragments, other programs (a choice of ours)
 PROCESS = GIB  # libraries, CUDA's context, batches prepared ahead (a choice of ours)
 ENOUGH_TOKENS = 2048  # a batch this large keeps a GPU busy: computing blocks twice beats going below (a choice of ours)
@@ -44,16 +48,30 @@ class Job:
 
 @dataclass(frozen=True)
 class Machine:
-    """Bytes of each GPU, or of the whole machine (cpu). `ranks`: processes that a launcher has started already."""
+    """Bytes of each GPU, or of the whole machine (cpu).
+
+    `ranks`: processes that a launcher has started already; `booked`: GPUs that a job of the workflow may take where its
+    model names no number; `host`: bytes of the memory beside the GPUs (None: not planned with).
+    """
 
     kind: str
     devices: tuple[int, ...]
     ranks: int | None = None
+    booked: int | None = None
+    host: int | None = None
 
     def usable(self, size: int) -> float:
         """Bytes that each of `size` processes may take."""
         share = min(self.devices) if self.kind == "cuda" else self.devices[0] / size
         return share * (1 - RESERVE[self.kind])
+
+    def holds(self, bytes_of_host: float) -> bool:
+        """Whether the memory beside the GPUs is enough."""
+        return self.kind == "cpu" or self.host is None or bytes_of_host <= self.host * (1 - RESERVE["cpu"])
+
+
+class TooLarge(UserError):
+    """No way of training fits the machine's memory."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +88,7 @@ class Plan:
 
 def job(spec: Mapping, trim: bool = True, rows: int | None = None) -> Job:
     """The Job of a training's spec. How many rows trimming will leave is known once the texts are encoded, so without
-    `rows` every row counts: what fits then fits."""
+    `rows` every row counts: what fits then fits. Where nothing is trimmed `rows` is not looked at."""
     hypers = [task["hyper"] for task in spec["tasks"]]
     kinds = tuple(task["kind"] for task in spec["tasks"])
     return Job(
@@ -83,47 +101,52 @@ def job(spec: Mapping, trim: bool = True, rows: int | None = None) -> Job:
         batch_size=max(hyper["batch_size"] for hyper in hypers),
         kinds=kinds,
         keeps_best=any(hyper.get("selection") == "english_dev_best" and hyper.get("eval_every") for hyper in hypers),
-        rows=rows if trim and "mlm" not in kinds else None,
+        rows=rows if trim and spec["trainable"] == "all" and "mlm" not in kinds else None,
     )
 
 
 def machine(kind: str) -> Machine:
     """This machine's memory: of the GPUs that the process may see (`cuda`), or the physical one (`cpu`), less where a
-    container may have less."""
+    container may have less. XSTILTS_GPUS: what the workflow books for a job (`environment.prepare` sets it)."""
     ranks = int(os.environ["WORLD_SIZE"]) if "RANK" in os.environ and "WORLD_SIZE" in os.environ else None
     if kind == "cuda":
         import torch
 
         numbers = range(torch.cuda.device_count())
-        return Machine(kind, tuple(torch.cuda.get_device_properties(number).total_memory for number in numbers), ranks)
+        sizes = tuple(torch.cuda.get_device_properties(number).total_memory for number in numbers)
+        return Machine(kind, sizes, ranks, int(os.environ.get("XSTILTS_GPUS") or 0) or None, _physical())
     return Machine("cpu", (_physical(),), ranks)
 
 
 def plan(config: Mapping, job: Job, machine: Machine, settings) -> Plan:
-    """The first way of training that fits `machine`, by the model's config.json; UserError where there is none.
+    """The first way of training that fits `machine`, by the model's config.json; TooLarge where there is none.
 
     Tried in order: one device; smaller batches on it; gradient checkpointing; smaller ones still; then the same with
     the weights sharded over all devices. What `settings` name (strategy, devices, gradient_checkpointing) is kept.
     """
     tried = list(_strategies(machine, settings))
     for strategy, size in tried:
-        for tokens, checkpointing in _sizes(job, settings, machine.kind):
+        if not machine.holds(sum(host(config, job, strategy, size).values())):
+            continue
+        for tokens, checkpointing in sizes(job, settings, machine.kind):
             parts = estimate(config, job, strategy, size, tokens, checkpointing, machine.kind)
             if sum(parts.values()) <= machine.usable(size):
                 return Plan(strategy, size, tokens, checkpointing, sum(parts.values()), parts)
-    raise UserError(_refusal(config, job, machine, settings, tried))
+    from xstilts.training import refusal
+
+    raise TooLarge(refusal.text(config, job, machine, settings, tried))
 
 
 def estimate(
     config: Mapping, job: Job, strategy: str, size: int, tokens: int, checkpointing: bool, kind: str = "cuda"
 ) -> dict[str, int]:
     """Part -> bytes on each device, for batches of at most `tokens` tokens there."""
-    matrices, norms, embeddings, trained = _counts(config, job)
+    matrices, norms, embeddings, trained, _ = _counts(config, job)
     stored = 2 if job.precision == "bf16" else 4  # of a frozen matrix: as autocast would cast it
     shares = size if strategy == "fsdp" else 1
     lora, half = job.trainable == "lora", job.precision == "bf16"
     parts = {"weights": 4 * trained // shares, "gradients": 4 * trained // shares}
-    parts["optimiser"] = MOMENTS[job.optimiser] * trained // shares
+    parts["optimiser"] = moments(config, job) // shares
     whole_table = config["vocab_size"] * config["hidden_size"]
     if job.trainable != "all":
         parts["frozen"] = 4 * embeddings + (stored * (matrices + norms) // shares if lora else 0)
@@ -142,25 +165,45 @@ def estimate(
     return {name: int(value) for name, value in parts.items()}
 
 
-def _counts(config: Mapping, job: Job) -> tuple[int, int, int, int]:
-    """Parameters of the blocks' matrices, of their biases and norms, of the embeddings; and how many are trained."""
+def moments(config: Mapping, job: Job) -> int:
+    """Bytes of the optimiser's moments of all trained weights."""
+    *_, trained, quantised = _counts(config, job)
+    return int(MOMENTS["adamw"] * (trained - quantised) + MOMENTS[job.optimiser] * quantised)
+
+
+def host(config: Mapping, job: Job, strategy: str, size: int) -> dict[str, int]:
+    """Part -> bytes of the memory beside the GPUs, of all processes together.
+
+    A state (weights and moments) is collected there before it is written: by the first process, or each its share.
+    The weights of the best step lie there meanwhile, whole in every process where the layout is not sharded.
+    """
+    *_, trained, _ = _counts(config, job)
+    parts = {"state": 4 * trained + moments(config, job), "processes": PROCESS * size}
+    if job.keeps_best:
+        parts["best weights"] = 4 * trained * (1 if strategy == "fsdp" else size)
+    return parts
+
+
+def _counts(config: Mapping, job: Job) -> tuple[int, int, int, int, int]:
+    """Parameters of the blocks' matrices, of their biases and norms, of the embeddings; how many are trained; and of
+    these, how many get moments of 8 bits where the optimiser is adamw8bit."""
     width, inner, layers = config["hidden_size"], config["intermediate_size"], config["num_hidden_layers"]
     gated = config.get("model_type") == "modernbert"  # two matrices into the feed-forward part
     matrices = layers * (4 * width * width + (3 if gated else 2) * width * inner)
     norms = layers * (9 * width + inner)
     places = 0 if gated else config.get("max_position_embeddings", 512) + config.get("type_vocab_size", 1) + 2
-    table = config["vocab_size"] if job.rows is None else min(job.rows, config["vocab_size"])
-    heads = len(job.kinds) * width * width
+    table = config["vocab_size"] if job.rows is None or job.trainable != "all" else min(job.rows, config["vocab_size"])
+    embeddings = (table + places) * width
+    # (how many, numbers of each) of the trained tensors outside the embeddings
+    tensors = [(len(job.kinds), width * width)]
     if job.trainable == "lora":
-        per_block = 4 * 2 * width + 2 * (width + inner)
-        trained = layers * job.rank * per_block + heads
-        table = config["vocab_size"]
-    elif job.trainable == "blocks":
-        table = config["vocab_size"]
-        trained = matrices + norms + heads
+        tensors += [(10 * layers, job.rank * width), (2 * layers, job.rank * inner)]
     else:
-        trained = matrices + norms + (table + places) * width + heads
-    return matrices, norms, (table + places) * width, trained
+        tensors += [(4 * layers, width * width), ((3 if gated else 2) * layers, width * inner)]
+        tensors += [(9 * layers, width), (layers, inner)]
+    trained = sum(number * each for number, each in tensors)
+    quantised = sum(number * each for number, each in tensors if each >= SMALLEST)
+    return matrices, norms, embeddings, trained + (embeddings if job.trainable == "all" else 0), quantised
 
 
 def _activations(config: Mapping, job: Job, size: int, tokens: int, checkpointing: bool) -> float:
@@ -188,6 +231,7 @@ def _strategies(machine: Machine, settings) -> Iterator[tuple[str, int]]:
         raise UserError(
             f"strategy: {settings.strategy} on a CPU needs a number of processes: add --devices 2, or leave it at auto"
         )
+    there = there and min(there, machine.booked or there)
     if settings.strategy == "one" or (size or there or 1) == 1:
         yield "one", 1
     elif settings.strategy != "auto":
@@ -198,7 +242,7 @@ def _strategies(machine: Machine, settings) -> Iterator[tuple[str, int]]:
         yield from (("one", 1), ("fsdp", there))
 
 
-def _sizes(job: Job, settings, kind: str) -> Iterator[tuple[int, bool]]:
+def sizes(job: Job, settings, kind: str) -> Iterator[tuple[int, bool]]:
     """(tokens in a batch, gradient checkpointing) in the order in which they are tried."""
     tokens, asked = settings.at_once(kind), settings.gradient_checkpointing
     floor = min(tokens, job.longest * (MOST_CHOICES if "choice" in job.kinds else 1))
@@ -211,46 +255,6 @@ def _sizes(job: Job, settings, kind: str) -> Iterator[tuple[int, bool]]:
         yield from ((number, checkpointing) for number in halves if number >= ENOUGH_TOKENS or number == tokens)
     for checkpointing in (False, True) if asked is None else (asked,):
         yield from ((number, checkpointing) for number in halves if number < ENOUGH_TOKENS and number != tokens)
-
-
-def _refusal(config: Mapping, job: Job, machine: Machine, settings, tried: list[tuple[str, int]]) -> str:
-    """What is needed, what there is, and what would help: each option with what it would need."""
-
-    def least(strategy: str, size: int, **changes) -> int:
-        changed = replace(job, **changes)
-        return min(
-            sum(estimate(config, changed, strategy, size, tokens, checkpointing, machine.kind).values())
-            for tokens, checkpointing in _sizes(changed, settings, machine.kind)
-        )
-
-    def needs(strategy: str, size: int, **changes) -> str:
-        needed = least(strategy, size, **changes)
-        return f"{needed / GIB:.1f} GiB{', which fits' if needed <= machine.usable(size) else ''}"
-
-    strategy, size = tried[-1]
-    each = machine.devices[0] / GIB if machine.kind == "cpu" else min(machine.devices) / GIB
-    there = f"{len(machine.devices)} x {each:.1f} GiB of GPU memory" if machine.kind == "cuda" else f"{each:.1f} GiB"
-    spread = "on one device" if size == 1 else f"on each of {size} devices" + ", sharded" * (strategy == "fsdp")
-    lines = [
-        f"{job.name} does not fit in memory: training (trainable: {job.trainable}, {job.precision}, {job.optimiser}) "
-        f"needs at least {least(strategy, size) / GIB:.1f} GiB {spread}; this machine has {there}, of which "
-        f"{machine.usable(1) / GIB:.1f} GiB{' each' if len(machine.devices) > 1 else ''} are planned with. Options:"
-    ]
-    if machine.kind == "cuda":
-        enough = (n for n in (2, 4, 8, 16, 32, 64) if least("fsdp", n) <= machine.usable(1))
-        if number := next(enough, None):
-            lines.append(f"- {number} GPUs of this size, sharded (strategy: fsdp): {needs('fsdp', number)}")
-    else:
-        lines.append("- a machine with more memory, or a GPU (--device cuda)")
-    if settings.gradient_checkpointing is False:
-        lines.append("- gradient_checkpointing: true (it was set to false)")
-    if job.optimiser == "adamw" and job.trainable != "lora":
-        lines.append(f"- training.optimiser: adamw8bit: {needs(strategy, size, optimiser='adamw8bit')}")
-    if job.trainable == "all":
-        lines.append(f"- training.trainable: blocks (embeddings frozen): {needs(strategy, size, trainable='blocks')}")
-    if job.trainable != "lora":
-        lines.append(f"- training.trainable: lora (another method): {needs(strategy, size, trainable='lora')}")
-    return "\n".join([*lines, "- a smaller model: python -m xstilts catalog"])
 
 
 def _physical() -> int:

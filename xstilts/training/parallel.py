@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from xstilts.errors import UserError
+from xstilts.job import THREADS
 
 TIMEOUT = timedelta(hours=1)  # that a process waits for the others: one may encode a large task first
 SECONDS_TO_STOP = 600  # to write a state when told to stop (torch 2.12 or newer; before, its launcher gives 30)
@@ -48,6 +49,10 @@ class World:
         `model.logits` may be called for an evaluation, by all processes together.
         """
         self.model = model.to(self.device)
+
+    def forget(self) -> None:
+        """Let go of the model that was prepared, so that its memory is free for another."""
+        self.model = self.wrapped = None
 
     def logits(self, task: str, batch: dict, last: bool = True) -> Tensor:
         """Logits of this process's part of a batch, to train on; `last`: whether it is its last part of this step.
@@ -257,7 +262,7 @@ def relaunch(size: int, device: torch.device | None = None) -> None:
     if (device is None or device.type == "cuda") and gpus.names():
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(gpus.claim(size))
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", str(SECONDS_TO_STOP))
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // size)))
+    _share_threads(size)
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -276,6 +281,16 @@ def relaunch(size: int, device: torch.device | None = None) -> None:
         sys.exit(status if status > 0 else 128 - status)
     except SignalException as error:
         sys.exit(128 + int(error.sigval))
+
+
+def _share_threads(size: int) -> None:
+    """Give each of `size` processes its part of the threads that this one may take: by --threads, which `job.run` put
+    into the environment, else all that the machine has."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for name in THREADS:
+        given = os.environ.get(name, str(there) if name == THREADS[0] else "")
+        if given.isdecimal():
+            os.environ[name] = str(max(1, int(given) // size))
 
 
 def _die_with_the_launcher() -> None:

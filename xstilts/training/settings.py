@@ -1,6 +1,9 @@
 """How fast and in how much memory a training runs: nothing here is part of a job's identity.
 
-Each setting may move the last bits of a result by the order of a sum and nothing else.
+Without dropout a setting moves the last bits of a result, by the order of a sum, and nothing else. With dropout that is
+so of trimming, checkpointing and prefetching. But masks are drawn part by part: where batches are cut otherwise
+(`tokens_per_batch`, `devices`) or blocks are compiled, other masks are drawn, and the result is another draw, as with
+another seed.
 """
 
 from __future__ import annotations

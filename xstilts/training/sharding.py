@@ -31,7 +31,7 @@ def shard(model: nn.Module, device: torch.device, precision: str, agree: Callabl
     def cut(module: nn.Module, policy, ignored: set[nn.Parameter], stays: bool) -> None:
         mine = [parameter for parameter in module.parameters() if parameter not in ignored]
         for parameter in mine:
-            dtype = torch.float32 if parameter.requires_grad else parameter.dtype
+            dtype = torch.float32 if parameter.requires_grad or half is None else parameter.dtype
             parameter.data = parameter.data.to(device, dtype)
         agree(parameter for parameter in mine if parameter.requires_grad)
         fully_shard(module, mesh=mesh, mp_policy=policy, ignored_params=ignored, reshard_after_forward=not stays)
