@@ -173,6 +173,9 @@ DAMAGE = {
     "missing meta": lambda entry: (entry / "meta.json").unlink(),
     "cut meta": lambda entry: os.truncate(entry / "meta.json", 20),
     "other meta": lambda entry: (entry / "meta.json").write_text("[1]"),
+    "changed meta": lambda entry: (entry / "meta.json").write_text(
+        (entry / "meta.json").read_text().replace('"examples": ', '"examples": 1')
+    ),
     "of another": lambda entry: (entry / "meta.json").write_text('{"key": "0"}'),
 }
 

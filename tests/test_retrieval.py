@@ -347,7 +347,7 @@ def run_job(folder, monkeypatch, targets, out="out", model=None, intermediate="n
     """The job; `model` is what the base model's folder holds, or the checkpoint's where there is an intermediate."""
     held = {None: Sentences(), folder / "encoder": Sentences()}
     held[None if intermediate == "none" else folder / "encoder"] = model or Translations()
-    monkeypatch.setattr(retrieve.loading, "load", lambda base, encoder, device: held[encoder])
+    monkeypatch.setattr(retrieve.loading, "load", lambda base, encoder, device, dtype: held[encoder])
     spec = {"stage": "retrieval", "model": {"name": "m", "layers": 6, "pre_norm": pre_norm}, "seed": 1}
     spec |= {"intermediate": intermediate, "precision": precision, "targets": targets}
     base, encoder, data, out = folder / "model", folder / "encoder", folder / "examples", folder / out

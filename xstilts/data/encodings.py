@@ -231,18 +231,11 @@ def _digest(path: str, size: int, changed: int) -> str:
     return files.sha256(path)
 
 
-def _arrays(columns: dict[str, Column]) -> Iterator[tuple[str, np.ndarray]]:
-    for name, (values, ends) in columns.items():
-        yield name, values
-        if ends is not None:
-            yield f"{name}.ends", ends
-
-
 def _load(folder: Path, key: str) -> Features | None:
     """What lies in `folder`, if it is whole and made for `key`."""
     try:
         record = json.loads((folder / "meta.json").read_bytes())
-        if record["key"] != key:
+        if record["key"] != key or record["sum"] != _sum(record):
             return None
         arrays = {}
         for name, checksum in record["files"].items():
@@ -256,16 +249,24 @@ def _load(folder: Path, key: str) -> Features | None:
         return None
 
 
+def _sum(record: dict) -> int:
+    """The checksum of a meta.json, but for itself."""
+    return zlib.crc32(json.dumps({**record, "sum": None}, sort_keys=True).encode("utf-8"))
+
+
 def _write(folder: Path, made: Features, key: str) -> None:
     """Write under a temporary name and rename: a half-written folder is never found."""
     part = folder.with_name(f".{folder.name}.{os.urandom(8).hex()}")
     try:
         part.mkdir(parents=True)
+        arrays = {name: values for name, (values, _) in made.columns.items()}
+        arrays |= {f"{name}.ends": ends for name, (_, ends) in made.columns.items() if ends is not None}
         checksums = {}
-        for name, array in _arrays(made.columns):
+        for name, array in arrays.items():
             np.save(part / f"{name}.npy", array, allow_pickle=False)
             checksums[name] = zlib.crc32((part / f"{name}.npy").read_bytes())
         record = {"key": key, "columns": list(made.columns), "files": checksums, "meta": made.meta}
+        record["sum"] = _sum(record)
         (part / "meta.json").write_text(json.dumps(record), encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)  # a damaged one; jobs that have it mapped keep what they see
         part.rename(folder)

@@ -99,20 +99,23 @@ def run(
     A checkpoint `<targets_dir>/<training task>` is loaded once for all targets it serves; retrieval targets use
     `encoder_dir`, or the plain model where the spec's intermediate is `none`.
     """
-    from xstilts.evaluation import timing
+    from xstilts.evaluation.timing import Clock
     from xstilts.models import loading, runtime
 
     name = spec["attack"]["name"]
     for target, entry in spec["targets"].items():
         engine.check(spec["attack"], entry["kind"], f"catalog/attacks/{name}.yaml: target {target}")
-    start, tokens, place = time.perf_counter(), 0, runtime.device(device)
+    clock, place = None, runtime.device(device)
     encoder = None if spec["intermediate"] == "none" else encoder_dir
     by_task: dict[str | None, list[str]] = {}
     for target, entry in spec["targets"].items():
         by_task.setdefault(entry["training_task"], []).append(target)
     tokenizer = None
     for task, targets in by_task.items():
-        model = loading.load(model_dir, Path(targets_dir) / task if task else encoder, place)
+        model = attacker = None  # not two models at a time
+        checkpoint = Path(targets_dir) / task if task else encoder
+        model = loading.load(model_dir, checkpoint, place, runtime.lean(spec["precision"]))
+        clock = clock or Clock(spec, None, place)  # what came before is start-up
         model.tokenizer = tokenizer = tokenizer or model.tokenizer  # one for all models: reading it takes 0.6 s
         attacker = Attacker(
             model, spec["model"]["layers"], spec["attack"], spec["languages"], spec["examples"], spec["attack_seed"],
@@ -124,18 +127,11 @@ def run(
                 rows = read(Path(examples_dir) / target / language / "test.jsonl", spec["targets"][target])
                 outcomes, used = attacker(rows, spec["targets"][target], language)
                 files.write_jsonl(Path(out_dir) / target / f"{language}.jsonl", (one.row() for one in outcomes))
-                tokens += used
+                clock.tokens += used
                 print(
                     f"{name} {target} {language}: {summary(outcomes)}; {time.perf_counter() - began:.1f} s", flush=True
                 )
-    seconds = time.perf_counter() - start
-    files.write_json(
-        cost,
-        {key: spec[key] for key in ("stage", "intermediate", "seed")}
-        | {"model": spec["model"]["name"], "target": None, **timing.place(place)}
-        | {"seconds": round(seconds, 3), "tokens": tokens, "tokens_per_s": round(tokens / seconds, 1)}
-        | {"peak_memory_mb": runtime.peak_memory_mb(place)},
-    )
+    clock.write(cost)
 
 
 def read(path: Path, entry: dict) -> list[dict]:

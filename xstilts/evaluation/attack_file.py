@@ -52,7 +52,8 @@ def attack_file(
     entry |= {"training_task": trained, "hyper": hyper}
     rows = read(Path(data), entry)
 
-    model = loading.load(base or checkpoint, checkpoint if base else None, runtime.device(device))
+    where, dtype = runtime.device(device), runtime.lean(precision)
+    model = loading.load(base or checkpoint, checkpoint if base else None, where, dtype)
     layers = model.config["num_hidden_layers"]
     pre_norm = bool(known) and catalog.models[known].identity["pre_norm"]
     attacker = Attacker(model, layers, identity, catalog.languages, examples, seed, precision, pre_norm)

@@ -39,7 +39,7 @@ def evaluate(
     examples = {
         target: {language: files.read_jsonl(path) for language, path in own.items()} for target, own in paths.items()
     }
-    model = loading.load(model_dir, checkpoint_dir, runtime.device(device))
+    model = loading.load(model_dir, checkpoint_dir, runtime.device(device), runtime.lean(spec["precision"]))
     clock = Clock(spec, spec["training_task"], model.device)
     for target, entry in spec["targets"].items():
         predictor = Predictor(

@@ -68,7 +68,7 @@ def retrieve(
         if entry["options"]["mining"] not in MINING:
             raise UserError(f"{name}: options: mining: {entry['options']['mining']!r}; allowed: {', '.join(MINING)}")
     encoder = None if spec["intermediate"] == "none" else encoder_dir
-    model = loading.load(model_dir, encoder, runtime.device(device))
+    model = loading.load(model_dir, encoder, runtime.device(device), runtime.lean(spec["precision"]))
     clock, embedders = Clock(spec, None, model.device), {}
     targets = [_target(name, spec, model, embedders, Path(examples_dir), work) for name in spec["targets"]]
     rows, thresholds, chosen = _sweep(targets, spec["model"]["layers"])

@@ -97,7 +97,8 @@ class TaskModel(nn.Module):
             raise UserError(f"the checkpoint has no head for {task!r}; it has: {', '.join(self.heads) or 'none'}")
         head = self.heads[task]
         only = batch.get("masked", "first" if isinstance(head, heads.PooledHead) else None)
-        hidden = self.hidden_states(batch["input_ids"], batch["attention_mask"], only=only)[-1]
+        mask = None if batch.get("full") else batch["attention_mask"]
+        hidden = self.hidden_states(batch["input_ids"], mask, only=only)[-1]
         return head(hidden, self.word_embeddings) if "masked" in batch else head(hidden)
 
     forward = logits

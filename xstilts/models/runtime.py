@@ -34,6 +34,12 @@ def device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def lean(precision: str) -> torch.dtype | None:
+    """The number format in which matrices that are not trained may be loaded at equal results (None: float32): autocast
+    would cast them to it anyway, and keep the float32 ones beside."""
+    return torch.bfloat16 if precision == "bf16" else None
+
+
 def autocast(device: str | torch.device, precision: str):
     """Context manager: matrix products in bfloat16 for "bf16", nothing for "fp32"."""
     if precision not in ("bf16", "fp32"):
@@ -76,15 +82,14 @@ def leave() -> NoReturn:
 
 
 def versions() -> dict[str, str]:
-    """Versions that can move the last bits of a result: recorded, never part of an identity."""
+    """Versions that can move the last bits of a result: recorded, never part of an identity.
+
+    Of libraries that are loaded for some methods and encoders alone, those that this process used.
+    """
     import platform
+    from importlib import metadata
 
-    import safetensors
-    import tokenizers
-
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "tokenizers": tokenizers.__version__,
-        "safetensors": safetensors.__version__,
-    }
+    names = ["torch", "tokenizers", "safetensors", "numpy"]
+    names += [name for name in ("transformers", "peft", "bitsandbytes") if name in sys.modules]
+    found = {name: metadata.version(name) for name in names if name != "torch"}
+    return {"python": platform.python_version(), "torch": torch.__version__, **found}
