@@ -150,6 +150,7 @@ def _measure(name, model, folder, workload, shape, place, device, trainer) -> di
         "pad_to": shape["longest"],
         **facts,
         "steps": steps,
+        "ours_tokens": [of("ours", "tokens")] if of("ours", "tokens") else [],
         "tokens_per_s": ours,  # under this name `xstilts cost --rates` reads it
         "ours_tokens_per_s": ours,
         "compiled_tokens_per_s": of("compiled", "tokens_per_s"),

@@ -7,7 +7,7 @@ import shutil
 import analysis_study
 import pytest
 
-from xstilts.analysis import overlap, tables
+from xstilts.analysis import cost, overlap, tables
 from xstilts.analysis.run import analyse
 from xstilts.evaluation import score
 
@@ -22,7 +22,8 @@ COLUMNS = {
     "comparisons": "model,intermediate,baseline,target,language,gain,ci_low,ci_high,p,p_holm,n_examples,n_seeds,method",
     "scaling": "family,target,intermediate,measure,n_sizes,slope,ci_low,ci_high,status,why",
     "claims": "claim,measure,published,source,value,ci_low,ci_high,verdict,why",
-    "cost": "stage,model,intermediate,target,seed,device,seconds,tokens,tokens_per_s,peak_memory_mb",
+    "cost": "stage,model,intermediate,target,seed,device,seconds,tokens,tokens_per_s,peak_memory_mb,devices,"
+    "device_hours",
 }
 
 
@@ -370,5 +371,17 @@ def test_cost_has_a_row_a_job_then_sums_of_each_stage_and_of_everything(demo):
         own = [job for job in jobs if stage in (job["stage"], "total")]
         assert float(row["seconds"]) == pytest.approx(sum(float(job["seconds"]) for job in own))
         assert int(row["tokens"]) == sum(int(job["tokens"]) for job in own) > 0
+        assert float(row["device_hours"]) == pytest.approx(float(row["seconds"]) / 3600, abs=1e-4)
         assert row["peak_memory_mb"] == max((job["peak_memory_mb"] for job in own), key=float)
     assert sums["total"]["tokens_per_s"] == "" and float(sums["target"]["tokens_per_s"]) > 0
+
+
+def test_hours_of_several_devices_are_counted_for_each_of_them(tmp_path):
+    spec = analysis_study.spec()
+    analysis_study.build(tmp_path, spec, items=20)
+    (path, *_) = sorted((tmp_path / "targets").rglob("train.json"))
+    path.write_text(json.dumps({**json.loads(path.read_text()), "devices": 8, "seconds": 3600.0}))
+    several = [row for row in cost.rows(spec, tmp_path) if row["devices"] == 8]
+    assert [row["device_hours"] for row in several if row["model"] != "all"] == [8.0]
+    assert [row["stage"] for row in several if row["model"] == "all"] == ["target", "total"], "the most of one job"
+    assert all(row["device_hours"] > 8 for row in several if row["model"] == "all")

@@ -24,7 +24,8 @@ COLUMNS = {
     "comparisons": "model intermediate baseline target language gain ci_low ci_high p p_holm n_examples n_seeds method",
     "scaling": "family target intermediate measure n_sizes slope ci_low ci_high status why",
     "claims": "claim measure published source value ci_low ci_high verdict why",
-    "cost": "stage model intermediate target seed device seconds tokens tokens_per_s peak_memory_mb",
+    "cost": "stage model intermediate target seed device seconds tokens tokens_per_s peak_memory_mb devices "
+    "device_hours",
     "retrieval": "model intermediate seed target language split direction layer rule metric value n",
     "data": "task language split n label_balance majority duplicates conflicts overlap_train overlap_with overlap_dev "
     "context_train context_with characters_mean characters_median characters_max",

@@ -15,6 +15,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; a UserError is printed without a traceback and gives exit status 1, Ctrl-C gives 130."""
     parser = argparse.ArgumentParser(prog="python -m xstilts", description=DESCRIPTION)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    told = "in place of the study file's own top-level KEY; VALUE is YAML, e.g. data_root=/path or 'languages=[en, de]'"
+    changes = {"nargs": "*", "default": [], "metavar": "KEY=VALUE", "help": told}
 
     listing = commands.add_parser("catalog", help="list tasks, models, attacks, languages; diff: compare presets")
     listing.add_argument("action", nargs="?", default="list", choices=["list", "diff"])
@@ -24,17 +26,21 @@ def main(argv: list[str] | None = None) -> int:
     listing.add_argument("--sources", action="store_true", help="diff: where the numbers were read")
     pin = commands.add_parser("pin", help="ask the hub for the revisions of everything, write catalog/revisions.lock")
     pin.add_argument("names", nargs="*", help="only these tasks and models, or those of these study files")
-    pin.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help="of the study files, as of `check`")
+    pin.add_argument("--config", **changes)
     check = commands.add_parser("check", help="check a study: what it needs, what is missing")
     check.add_argument("study")
-    check.add_argument(
-        "--config", nargs="*", default=[], metavar="KEY=VALUE", help="as snakemake's, e.g. data_root=..."
-    )
+    check.add_argument("--config", **changes)
     cost = commands.add_parser("cost", help="estimate a study's time, disk and memory before it starts")
     cost.add_argument("study")
-    cost.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help="as of `check`")
-    cost.add_argument("--device", metavar="NAME", help="the device to estimate for: one that rates were measured on")
-    cost.add_argument("--rates", nargs="*", default=[], type=Path, metavar="PLACE", help="results folders, benchmarks")
+    cost.add_argument("--config", **changes)
+    cost.add_argument(
+        "--device",
+        metavar="NAME",
+        help="the device to estimate for: a part of the name of one that rates were measured on; with --peak any name "
+        "(a CPU's begins with cpu, others are GPUs)",
+    )
+    cost.add_argument("--memory", type=float, metavar="GB", help="memory of the device, to say which models fit")
+    cost.add_argument("--rates", nargs="+", default=[], type=Path, metavar="PLACE", help="results folders, benchmarks")
     cost.add_argument("--peak", type=float, metavar="FLOP/S", help="no measured rate: the device's peak, e.g. 8e14")
     cost.add_argument("--mfu", type=float, metavar="SHARE", help="and the share of it in use, 0 to 1: both assumed")
     cost.add_argument("--json", type=Path, metavar="OUT", help="write the estimate there too")
@@ -43,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     fetch.add_argument("--to", required=True, metavar="DIR", type=Path, help="the folder; afterwards data_root=DIR")
     fetch.add_argument("--jobs", type=int, default=4, help="downloads at once (default 4)")
     fetch.add_argument("--verify", action="store_true", help="fetch nothing: compare every file with the manifest")
-    fetch.add_argument("--config", nargs="*", default=[], metavar="KEY=VALUE", help="as of `check`")
+    fetch.add_argument("--config", **changes)
     commands.add_parser("score", help="official XTREME scores of a submission folder", add_help=False)
     commands.add_parser("attack", help="attack one trained model on one file", add_help=False)
     export = commands.add_parser("export", help="write a complete Hugging Face folder of a checkpoint")
@@ -130,7 +136,7 @@ def _check(arguments, rest):
 def _cost(arguments, rest):
     from xstilts.cost.page import Asked, cost
 
-    asked = Asked(arguments.rates, arguments.device, arguments.peak, arguments.mfu)
+    asked = Asked(arguments.rates, arguments.device, arguments.peak, arguments.mfu, arguments.memory)
     print(cost(arguments.study, _changes(arguments.config), asked, arguments.json))
 
 

@@ -1,7 +1,8 @@
 """cost.csv: what each job took. The only table with timings: it differs between two equal runs.
 
 One row a job; then one row a stage, all its jobs (model `all`), and one of everything (stage `total`). Sums are of the
-jobs' seconds: jobs that ran beside each other took less time together. `tokens_per_s` of a job is taken over the time
+jobs' seconds: jobs that ran beside each other took less time together. `device_hours` are a job's seconds times its
+devices; `devices` of a sum are the most that one job took. `tokens_per_s` of a job is taken over the time
 in which it read tokens, start-up left out, that of a stage likewise; a total of unlike work has none.
 """
 
@@ -35,7 +36,7 @@ def rows(spec: dict, results: Path) -> list[dict]:
             found.append(record)
     place = {stage: number for number, stage in enumerate(STAGES)}
     found.sort(key=lambda row: place.get(row.get("stage"), len(STAGES)))
-    jobs = [{column: _number(row.get(column)) for column in COLUMNS["cost"]} for row in found]
+    jobs = [_job({column: _number(row.get(column)) for column in COLUMNS["cost"]}) for row in found]
     stages = dict.fromkeys(row["stage"] for row in jobs)
     sums = [total([row for row in jobs if row["stage"] == stage], stage) for stage in stages]
     return [*jobs, *sums, *([total(jobs, TOTAL)] if jobs else [])]
@@ -48,6 +49,8 @@ def total(jobs: Iterable[dict], stage: str) -> dict:
     tokens = sum(job["tokens"] or 0 for job in jobs)
     row |= {"stage": stage, "model": ALL, "device": ", ".join(sorted({job["device"] for job in jobs if job["device"]}))}
     row |= {"seconds": round(float(sum(job["seconds"] or 0 for job in jobs)), 1), "tokens": tokens}
+    row |= {"devices": max((job["devices"] for job in jobs), default=1)}
+    row |= {"device_hours": float(sum(job["device_hours"] for job in jobs))}
     row["tokens_per_s"] = round(tokens / reading, 1) if reading and stage != TOTAL else ""
     return {**row, "peak_memory_mb": max((job["peak_memory_mb"] or 0 for job in jobs), default=0)}
 
@@ -55,6 +58,12 @@ def total(jobs: Iterable[dict], stage: str) -> dict:
 def is_sum(row: dict) -> bool:
     """Whether a row of cost.csv is a sum of others."""
     return row["model"] == ALL
+
+
+def _job(row: dict) -> dict:
+    """With its devices (records of older versions: one) and device hours."""
+    devices = row["devices"] or 1
+    return {**row, "devices": devices, "device_hours": (row["seconds"] or 0.0) * devices / 3600}
 
 
 def _number(value):

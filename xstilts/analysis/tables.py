@@ -22,7 +22,8 @@ COLUMNS = {
     "comparisons": "model intermediate baseline target language gain ci_low ci_high p p_holm n_examples n_seeds method",
     "scaling": "family target intermediate measure n_sizes slope ci_low ci_high status why",
     "claims": "claim measure published source value ci_low ci_high verdict why",
-    "cost": "stage model intermediate target seed device seconds tokens tokens_per_s peak_memory_mb",
+    "cost": "stage model intermediate target seed device seconds tokens tokens_per_s peak_memory_mb devices "
+    "device_hours",
     "data": "task language split n label_balance majority duplicates conflicts overlap_train overlap_with overlap_dev "
     "context_train context_with characters_mean characters_median characters_max",
     "pieces": "model task language split n sampled pieces_mean pieces_p95 pieces_max pieces_per_word unknown "
@@ -30,7 +31,15 @@ COLUMNS = {
 }
 COLUMNS = {name: columns.split() for name, columns in COLUMNS.items()}
 EXACT = {(name, "value") for name in ("scores", "baselines", "retrieval")}
-DIGITS = {"unknown": 4, "perturbed": 4, "similarity": 4, "seconds": 1, "tokens_per_s": 1, "peak_memory_mb": 0}
+DIGITS = {
+    "unknown": 4,
+    "perturbed": 4,
+    "similarity": 4,
+    "seconds": 1,
+    "device_hours": 4,
+    "tokens_per_s": 1,
+    "peak_memory_mb": 0,
+}
 
 
 def write(name: str, rows: list[dict], results: Path) -> None:

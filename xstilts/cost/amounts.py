@@ -28,14 +28,15 @@ NUMBER = r"\d+(?:,\d{3})*"
 @dataclass
 class Amount:
     """Tokens of a job: `tokens` and `squares` (xstilts.training.accounting) of training, `read` and `read_squares` of
-    what is only predicted; the weakest `basis` of what it is made of; `most`: where it may be less; `unknown`: why it
-    cannot be told."""
+    what is only predicted; `updates` of the optimiser; the weakest `basis` of what it is made of; `most`: where it may
+    be less; `unknown`: why it, or a part of it, cannot be told."""
 
     tokens: float = 0.0
     squares: float = 0.0
     read: float = 0.0
     read_squares: float = 0.0
     examples: float = 0.0
+    updates: float = 0.0
     basis: str = MEASURED
     most: bool = False
     why: list[str] = field(default_factory=list)
@@ -111,12 +112,13 @@ class Amounts:
             for one in counts:
                 found.weaken(one.basis, one.why if one.basis != MEASURED else "")
             found.most |= any(one.most for one in counts)
+            found.most |= self.study.kind(task) == "mlm"  # a line may be shorter than is assumed
             found.weaken(length.basis, length.why if length.basis != MEASURED else "")
             sizes[task], each[task] = sum(one.n for one in counts), length
             own[task] = mixtures.own_steps(round(sizes[task] * length.features), hyper)
         sampling = mixture.sampling if mixture else {}
         steps = (mixture.steps if mixture else None) or mixtures.all_steps(own, sampling)
-        shares = mixtures.shared(sizes, sampling)
+        shares, found.updates = mixtures.shared(sizes, sampling), steps
         for task in names:
             hyper, length = hypers[task], each[task]
             features = shares[task] * steps * hyper["batch_size"]
@@ -134,7 +136,7 @@ class Amounts:
             return
         dev = self.count(task, "dev", ENGLISH)
         if dev.n is None and not hyper.get("eval_examples"):
-            found.weaken(ASSUMED, f"{dev.why}: its looks are left out")
+            found.unknown = f"{dev.why}: looks at its English dev set"
             return
         n = min(value for value in (dev.n, hyper.get("eval_examples")) if value)
         often = hyper.get("selection") == "english_dev_best" and hyper.get("eval_every")

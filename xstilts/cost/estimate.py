@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from xstilts import paths
 from xstilts.cost import sizes
 from xstilts.cost.amounts import ORDER, Amount, Amounts
-from xstilts.cost.rates import ASSUMED, PREDICT, TRAIN, Rates, Speed, operations
+from xstilts.cost.rates import MEASURED, PREDICT, TRAIN, Rates, Speed, Work, operations
 from xstilts.files import read_json
 from xstilts.identity import canonical
 from xstilts.outputs import Outputs
 from xstilts.study import NONE, Study
+from xstilts.training.settings import of_model
 
 STAGES = ("intermediate", "target", "evaluate", "retrieval", "attack")
 
@@ -30,7 +31,12 @@ class Job:
     done: bool = False
     seconds: float | None = None
     basis: str = ""
-    rate: str = ""
+    speeds: list[Speed] = field(default_factory=list)
+
+    @property
+    def unknown(self) -> bool:
+        """Whether its time, or a part of it, cannot be told."""
+        return self.seconds is None or bool(self.amount.unknown)
 
     @property
     def tokens(self) -> float:
@@ -68,8 +74,18 @@ class Row:
         return max(found, key=ORDER.index, default="")
 
     @property
+    def updates(self) -> float:
+        return sum(job.amount.updates for job in self.left)
+
+    @property
+    def unknown(self) -> int:
+        """How many of those still to do cannot be told, in whole or in part."""
+        return sum(job.unknown for job in self.left)
+
+    @property
     def most(self) -> bool:
-        return any(job.amount.most for job in self.told)
+        """Whether the hours are an upper bound: all is known and measured, and some of it may be less."""
+        return any(job.amount.most for job in self.told) and not self.unknown and self.weakest("basis") == MEASURED
 
 
 def jobs(study: Study, amounts: Amounts, queries: dict, root: Path) -> list[Job]:
@@ -139,28 +155,36 @@ class Done:
 
 
 def fill(study: Study, found: Iterable[Job], rates: Rates) -> None:
-    """Give every job its seconds on one device of the rates, and the basis of these."""
-    training = study.config["training"]
-    precision, work = training["precision"], training["trainable"]
+    """Give every job its seconds on one device of the rates, and their basis: the weakest of its tokens', its speeds'
+    and its start-up's."""
     for job in found:
-        if job.amount.unknown and not job.amount.tokens and not job.amount.read:
+        amount, kind, model = job.amount, _kind(study, job), study.catalog.models[job.model]
+        if amount.unknown and not job.tokens:
             continue
-        model, kind = study.catalog.models[job.model], _kind(study, job)
-        trained = sizes.trained(model, training) if work == "lora" else 0
-        parts: list[tuple[float, Speed]] = []
-        for tokens, squares, phase, way in (
-            (job.amount.tokens, job.amount.squares, TRAIN, work),
-            (job.amount.read, job.amount.read_squares, PREDICT, "none"),
+        phase = TRAIN if amount.tokens else PREDICT
+        startup, _, basis = rates.startup(job.model, phase)
+        job.seconds, bases = startup or 0.0, [amount.basis, *([basis] if startup else [])]
+        for tokens, squares, updates, way in (
+            (amount.tokens, amount.squares, amount.updates, TRAIN),
+            (amount.read, amount.read_squares, 0.0, PREDICT),
         ):
-            if not tokens:
-                continue
-            speed = rates.speed(phase, kind, model, precision, way)
-            flops = operations(model, tokens, squares, way, trained)
-            parts.append((tokens / speed.tokens_per_s if speed.tokens_per_s else flops / speed.flops_per_s, speed))
-        job.seconds = sum(seconds for seconds, _ in parts) + (rates.startup(job.model)[0] or 0.0)
-        # start-up is seconds where a training is hours: it weakens nothing, and is said apart
-        job.basis = max((speed.basis for _, speed in parts), key=ORDER.index, default=ASSUMED)
-        job.rate = "; ".join(dict.fromkeys(speed.why for _, speed in parts))
+            if tokens:
+                work = _work(study, job.model, way, tokens / updates if updates else None)
+                speed = rates.speed(way, kind, model, work)
+                job.seconds += speed.seconds(operations(model, tokens, squares, work), tokens, updates)
+                job.speeds.append(speed)
+                bases.append(speed.basis)
+        job.basis = max(bases, key=ORDER.index)
+
+
+def _work(study: Study, model: str, phase: str, per_update: float | None) -> Work:
+    """How the study's jobs of one phase work."""
+    training = study.config["training"]
+    if phase == PREDICT:
+        return Work("none", training["precision"])
+    rank = training["lora"]["rank"] if training["trainable"] == "lora" else None
+    twice = of_model(model, study.catalog.root / "catalog" / "models").gradient_checkpointing
+    return Work(training["trainable"], training["precision"], training["optimiser"], rank, twice, per_update)
 
 
 def _kind(study: Study, job: Job) -> str:

@@ -33,7 +33,8 @@ def of(task: str, kind: str, split: str, max_length: int, source: str, kinds: di
     """The length of a task's examples, from the rows of its own source (`embedded`, or `real` for all others).
 
     The row of the nearest max_length: measured where that is equal, else scaled. A task without a row has the mean of
-    those of its kind (`kinds`: task -> kind): assumed. None where there is none either.
+    those of its kind (`kinds`: task -> kind): assumed. Lines of masked text are assumed to fill max_length. None where
+    there is none either.
     """
     name = "embedded" if source == "embedded" else "real"
     rows = [row for row in _table() if row["source"] == name and row["split"] == split]
@@ -46,6 +47,8 @@ def of(task: str, kind: str, split: str, max_length: int, source: str, kinds: di
     like = [row for row in rows if kinds.get(row["task"]) == kind]
     nearest = min((abs(row["max_length"] - max_length) for row in like), default=None)
     like = [row for row in like if abs(row["max_length"] - max_length) == nearest]
+    if not like and kind == "mlm":
+        return Length(1.0, max_length, max_length**2, "assumed", f"{task}: every line is as long as max_length allows")
     names = ", ".join(sorted({row["task"] for row in like}))
     return _mean(like, "assumed", f"as {names}, for {task} was not measured") if like else None
 

@@ -1,59 +1,95 @@
-"""Measured rates: what earlier jobs and benchmarks reached, and what that says of other models.
+"""Measured rates: what the jobs of one device reached, and what that says of other models and settings.
 
-A rate is real tokens a second of one device. To another model it is carried over as operations a second: small models
-reach fewer of them than large ones on a GPU, so a large model's estimate from a small one's rate is rather too high.
+A rate is real tokens a second of one device. A training's is two things: operations, and a cost of each update, which
+does not depend on the batch: AdamW reads weights, gradients and moments and writes weights and moments. The latter is
+taken off a rate, the rest carried over as operations a second, and the job's own updates are put on again.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections import Counter
+import re
+from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from statistics import median
 
-from xstilts.cost import lengths
-from xstilts.errors import UserError
-from xstilts.files import read_json
 from xstilts.training.accounting import flops
 
 TRAIN, PREDICT = "train", "predict"
-CASES = {  # of benchmarks/results/training.json: kind, precision, trainable
-    "nli-default": ("pair", "bf16", "all"),
-    "nli-fp32-trained-embeddings": ("pair", "fp32", "all"),
-    "tagging-default": ("tagging", "bf16", "all"),
-    "qa-default": ("span_qa", "bf16", "all"),
-}
-KEYS = ("kind", "precision", "trainable")
 MEASURED, SCALED, ASSUMED = "measured", "scaled", "assumed"
+ALIKE = 2.0  # tokens an update that differ by more are another batch size, and a model's size another size
+TRAFFIC = {"adamw": 28, "adamw8bit": 16}  # bytes an update and trained weight: float32, and moments of one byte
+COPIED = {"cpu": 1e10, "cuda": 1e12}  # bytes a second where no job measured them (choices of ours)
+LEAST = (
+    0.5  # share of a training's time that is operations, whatever updates seem to take by an assumption (our choice)
+)
+NO_OPTIMISER = ""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a job does, as far as its speed depends on it. `trainable` is none for predictions; `rank` of LoRA;
+    `checkpointing` and `per_update` (real tokens of an update on a device): None where that is not known."""
+
+    trainable: str
+    precision: str
+    optimiser: str = NO_OPTIMISER
+    rank: int | None = None
+    checkpointing: bool | None = None
+    per_update: float | None = None
+
+    def apart(self, other: Work) -> dict[str, bool]:
+        """What differs, from the gravest on."""
+        known = None not in (self.checkpointing, other.checkpointing)
+        return {
+            "precision": self.precision != other.precision,
+            "trainable": self.trainable != other.trainable,
+            "optimiser": self.optimiser != other.optimiser,
+            "LoRA rank": self.rank != other.rank,
+            "gradient checkpointing": known and self.checkpointing != other.checkpointing,
+        }
 
 
 @dataclass(frozen=True)
 class Rate:
-    """One job's speed. `work` is a training's `trainable`, `none` for predictions; `startup` its other seconds."""
+    """One job's speed. `size`: parameters without word embeddings; `weights`: those that an update changes; `startup`:
+    its seconds beside steps and looks (`exact`) or beside steps (else); `copied`, `memory`: of its device, in bytes
+    (a second)."""
 
     phase: str
     kind: str
     model: str
-    size: int  # its parameters without word embeddings
+    size: int
+    weights: int
     device: str
-    precision: str
-    work: str
+    work: Work
     tokens_per_s: float
     flops_per_s: float
     file: str
     startup: float | None = None
+    exact: bool = False
+    copied: float | None = None
+    memory: float | None = None
 
 
 @dataclass(frozen=True)
 class Speed:
-    """What an estimate goes by: tokens a second (measured) or operations a second, and from where."""
+    """What an estimate goes by: tokens a second (measured), or operations a second and the seconds of an update; from
+    which jobs (`files`) of which models; `carried`: what was not equal there."""
 
     flops_per_s: float
     tokens_per_s: float | None
+    update_s: float
     basis: str
-    why: str
+    files: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
+
+    def seconds(self, flops: float, tokens: float, updates: float) -> float:
+        """What so much work takes."""
+        return tokens / self.tokens_per_s if self.tokens_per_s else flops / self.flops_per_s + updates * self.update_s
 
 
 class Rates:
@@ -62,139 +98,119 @@ class Rates:
     def __init__(self, rates: Iterable[Rate], device: str, assumed: float | None = None):
         self.rates = [rate for rate in rates if rate.device == device]
         self.device, self.assumed = device, assumed
+        self.type = device_type(device)
+        self.copied = max((rate.copied for rate in self.rates if rate.copied), default=None)
+        self.traffic = self.copied or COPIED[self.type]  # bytes a second
+        self.memory = max((rate.memory for rate in self.rates if rate.memory), default=None)
+        self.times = self._times()
 
-    def speed(self, phase: str, kind: str, model, precision: str, work: str) -> Speed:
-        """The speed of a job of `model` (a catalog entry): measured where the same model did the same kind of work with
-        the same settings, else scaled from what is nearest: phase, then precision, what is trained, size, kind."""
+    def update(self, weights: float, optimiser: str) -> float:
+        """Seconds of an update of so many weights: memory traffic, as often as trainings of two batch sizes say."""
+        return weights * TRAFFIC.get(optimiser, 0) / self.traffic * (1.0 if self.times is None else self.times)
+
+    def _times(self) -> float | None:
+        """How many times its memory traffic an update takes, by pairs of trainings that differ in batch size alone:
+        seconds an update = a x tokens + b. On a GPU that holds what a small batch waits for. None: no such pair."""
+        found, groups = [], defaultdict(list)
+        for rate in self.rates:
+            if rate.phase == TRAIN and rate.work.per_update and rate.work.optimiser in TRAFFIC:
+                groups[rate.model, rate.kind, replace(rate.work, per_update=None)].append(rate)
+        for one, two in (pair for group in groups.values() for pair in itertools.permutations(group, 2)):
+            few, many = one.work.per_update, two.work.per_update
+            if many > ALIKE * few:
+                fast, slow = few / one.tokens_per_s, many / two.tokens_per_s
+                constant = max(0.0, fast - few * (slow - fast) / (many - few))
+                found.append(constant * self.traffic / (one.weights * TRAFFIC[one.work.optimiser]))
+        return median(found) if found else None
+
+    def speed(self, phase: str, kind: str, model, work: Work) -> Speed:
+        """The speed of a job of `model` (a catalog entry): measured where the same model did the same kind of work in
+        the same way, else from what is nearest, in the order of `distance`."""
+        update = self.update(changed(model, kind, work), work.optimiser)
         if self.assumed:
-            return Speed(self.assumed, None, ASSUMED, "--peak x --mfu")
-        size = math.log(model.size["non_embedding_parameters"])
+            return Speed(self.assumed, None, update, ASSUMED)
+        size = model.size["non_embedding_parameters"]
 
         def distance(rate: Rate) -> tuple:
-            far = abs(math.log(rate.size) - size)
-            same = (rate.phase != phase, rate.precision != precision, rate.work != work)
             # searching and attacking are slower by what they do beside the model
-            apart = rate.kind != kind and {rate.kind, kind} & {"retrieval", "attack"}
-            return (*same, bool(apart), round(far, 6), rate.model != model.name, rate.kind != kind)
+            searching = rate.kind != kind and {rate.kind, kind} & {"retrieval", "attack"}
+            far = round(abs(math.log(rate.size / size)), 6)
+            before = (rate.phase != phase, *rate.work.apart(work).values(), bool(searching))
+            return (*before, far, rate.model != model.name, _batch(rate.work, work), rate.kind != kind)
 
         best = min(map(distance, self.rates))
         found = [rate for rate in self.rates if distance(rate) == best]
-        one, count = found[0], f"{len(found)} job{'s' if len(found) > 1 else ''}"
-        exact = not any(best)
-        why = f"{count} of {one.model}, {one.kind}" + ("" if one.phase == phase else f", {one.phase}")
-        why += "".join(f", {a}" for a, b in ((one.precision, precision), (one.work, work)) if a != b)
-        speed = median(rate.tokens_per_s for rate in found) if exact else None
-        return Speed(median(rate.flops_per_s for rate in found), speed, MEASURED if exact else SCALED, why)
+        one, about = found[0], (tuple(rate.file for rate in found), (found[0].model,))
+        if not any(best):
+            speed = median(rate.tokens_per_s for rate in found)
+            return Speed(median(map(self._operations, found)), speed, update, MEASURED, *about)
+        carried = ["predictions" if phase == TRAIN else "trainings"] if one.phase != phase else []
+        carried += [f"other {name}" for name, other in one.work.apart(work).items() if other and one.phase == phase]
+        times = max(one.size / size, size / one.size)
+        smaller = "smaller" if one.size < size else "larger"
+        carried += [f"a model {times:,.0f} times {smaller}"] if times >= ALIKE else ["another model"] * best[-3]
+        carried += ["another kind of task"] * best[-1]
+        carried += ["another batch size"] * bool(best[-2])
+        known = self.times is not None or self.copied
+        basis = ASSUMED if best[-2] and not known else SCALED
+        return Speed(median(map(self._operations, found)), None, update, basis, *about, tuple(carried))
 
-    def startup(self, model: str) -> tuple[float | None, str]:
-        """Seconds of a training job beside its steps (start, reading, dev, writing), and of which model: its own, else
-        the largest's that is known; None where nothing is."""
+    def _operations(self, rate: Rate) -> float:
+        """A rate's operations a second, its updates taken off."""
+        each = rate.work.per_update
+        share = self.update(rate.weights, rate.work.optimiser) / each * rate.tokens_per_s if each else 0.0
+        return rate.flops_per_s / max(LEAST if self.times is None else LEAST / 10, 1.0 - share)
+
+    def startup(self, model: str, phase: str) -> tuple[float | None, str, str]:
+        """(seconds of a job before and after its work, of which model, basis): of its own jobs of this phase, else of
+        the largest model's; scaled where that is another, or its records do not part start-up from looks at dev."""
         known = [rate for rate in self.rates if rate.startup is not None]
+        known = [rate for rate in known if rate.phase == phase] or known
         own = [rate for rate in known if rate.model == model]
         own = own or [rate for rate in known if rate.size == max(one.size for one in known)]
-        return (median(rate.startup for rate in own), own[0].model) if own else (None, "")
+        if not own:
+            return None, "", ASSUMED
+        same = own[0].model == model and own[0].phase == phase and all(rate.exact for rate in own)
+        return median(rate.startup for rate in own), own[0].model, MEASURED if same else SCALED
 
 
-def operations(model, tokens: float, squares: float, work: str, trained: int = 0) -> float:
+def device_type(device: str) -> str:
+    """cpu for a name that begins with that word, else cuda."""
+    return "cpu" if re.match(r"cpu\b", device, re.IGNORECASE) else "cuda"
+
+
+def operations(model, tokens: float, squares: float, work: Work) -> float:
     """FLOP of a catalog model over so many tokens (xstilts.training.accounting.flops)."""
     config = {"num_hidden_layers": model.identity["layers"], "hidden_size": model.identity["hidden"]}
-    return flops(config, model.size["non_embedding_parameters"], tokens, squares, work, trained)
+    trained = adapters(model, work.rank) if work.trainable == "lora" else 0
+    return flops(config, model.size["non_embedding_parameters"], tokens, squares, work.trainable, trained)
 
 
-def read(places: Iterable[Path], catalog) -> list[Rate]:
-    """Rates of results folders (their train.json and cost/**.json) and of benchmark files (lists of rows).
-
-    A place that is neither, and one without any rate of a catalog model, gives none; a broken file is a UserError.
-    """
-    found: list[Rate] = []
-    for place in places:
-        if place.is_dir():
-            found += _folder(place, catalog)
-        elif place.is_file():
-            found += _benchmark(place, catalog)
-        else:
-            raise UserError(f"--rates {place}: no such file or folder. Allowed: a results folder such as results/demo, "
-                            "or a file such as benchmarks/results/training.json")  # fmt: skip
-    return found
+def changed(model, kind: str, work: Work) -> int:
+    """Weights that an update changes. Of trained word embeddings only the rows that the data touch are, which are left
+    out here; masked language modelling touches all."""
+    if work.trainable == "lora":
+        return adapters(model, work.rank)
+    return model.size["parameters" if kind == "mlm" and work.trainable == "all" else "non_embedding_parameters"]
 
 
-def label(record: dict, threads: int | None = None) -> str:
-    """Name of the device of a record: a GPU's, or `cpu`, the processor and the number of threads."""
-    if record.get("device", "cpu") != "cpu":
-        return record["device"]
-    threads = record.get("threads") or threads
-    name = " ".join(filter(None, ["cpu", record.get("processor")]))
-    return f"{name}, {threads} thread{'s' if threads != 1 else ''}" if threads else name
+def adapters(model, rank: int | None) -> int:
+    """LoRA's factors: of six matrices a block."""
+    width = model.identity["hidden"]
+    return model.identity["layers"] * (rank or 0) * (8 * width + 2 * (width + inner(model)))
 
 
-def _folder(results: Path, catalog) -> list[Rate]:
-    found, settings, threads = [], Counter(), Counter()
-    paths = [*results.glob("encoders/*/*/*/train.json"), *results.glob("targets/*/*/*/*/train.json")]
-    for path in sorted(paths):
-        record, beside = read_json(path), path.with_name("config.json")
-        spec = read_json(beside).get("spec", {}) if beside.is_file() else {}
-        precision, work = (record.get(key) or spec.get(key, "?") for key in ("precision", "trainable"))
-        settings[precision] += 1
-        threads[record.get("threads")] += 1
-        kinds = [task["kind"] for task in spec.get("tasks", [])]
-        kind = kinds[0] if len(kinds) == 1 else "mixture"
-        rest = max(0.0, record["seconds"] - record["training_seconds"]) if "training_seconds" in record else None
-        task = record.get("target") or record.get("intermediate")
-        found.append(_rate(record, TRAIN, kind, task, precision, work, label(record), str(path), catalog, rest))
-    usual, own = (next(iter(counts.most_common(1)), (None,))[0] for counts in (settings, threads))
-    for path in sorted(results.glob("cost/**/*.json")):
-        record = read_json(path)
-        kind = {"evaluate": _kind(catalog, record.get("target"))}.get(record["stage"], record["stage"])
-        place = label(record, own)
-        found.append(
-            _rate(record, PREDICT, kind, record.get("target"), usual or "?", "none", place, str(path), catalog)
-        )
-    return [rate for rate in found if rate]
+def inner(model) -> int:
+    """Width of the feed-forward part, from the catalog's counts."""
+    layers, width = model.identity["layers"], model.identity["hidden"]
+    return round((model.size["non_embedding_parameters"] / layers - 4 * width * width) / (2 * width))
 
 
-def _kind(catalog, task: str | None) -> str:
-    return catalog.tasks[task].identity["kind"] if task in catalog.tasks else "?"
-
-
-def _rate(record, phase, kind, task, precision, work, device, file, catalog, startup=None) -> Rate | None:
-    """None where the model left the catalog or nothing was timed."""
-    model, tokens = catalog.models.get(record.get("model")), record.get("tokens")
-    if not model or not tokens or not record.get("tokens_per_s"):
-        return None
-    each = record["tokens_per_s"] / (record.get("devices") or 1)
-    ratio = record["squares"] / tokens if "squares" in record else _ratio(catalog, task, kind)
-    size = model.size["non_embedding_parameters"]
-    return Rate(phase, kind, model.name, size, device, precision, work, each,
-                each * operations(model, 1, ratio, work), file, startup)  # fmt: skip
-
-
-def _ratio(catalog, task: str | None, kind: str) -> float:
-    """Squares a token where a record has none: those of the task in the table of lengths, else none (a few percent)."""
-    if task not in catalog.tasks or kind == "mixture":
+def _batch(there: Work, here: Work) -> float:
+    """How far tokens an update are apart: 0 up to ALIKE times and for predictions, which have none."""
+    if here.per_update is None:
         return 0.0
-    length = lengths.of(task, kind, "train", 128, "real", lengths.kinds(catalog))
-    return length.squares / length.tokens if length else 0.0
-
-
-def _benchmark(path: Path, catalog) -> list[Rate]:
-    """Rows of CASES, which time the models me5-small-l<layers>, and rows {model, device, tokens_per_s, ...}."""
-    rows = read_json(path)
-    rows = rows.get("rows") if isinstance(rows, dict) else rows
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise UserError(f"{path}: no list of rows. Allowed: a file such as benchmarks/results/training.json")
-    found = []
-    for row in rows:
-        case = CASES.get(row.get("case"), (None, "?", "all"))
-        if not case[0] and not (row.get("model") and row.get("tokens_per_s")):
-            continue  # an ablation, or of another benchmark
-        kind, precision, work = (row.get(key) or one for key, one in zip(KEYS, case, strict=True))
-        machine = row["machine"] if isinstance(row.get("machine"), dict) else {}
-        about = {
-            "device": row.get("device", "cpu"),
-            "processor": machine.get("processor"),
-            "threads": row.get("threads"),
-        }
-        record = {"model": f"me5-small-l{row.get('layers')}", "tokens": 1, "devices": row.get("devices"), **row}
-        record["tokens_per_s"] = row.get("tokens_per_s") or row.get("ours_tokens_per_s")
-        found.append(_rate(record, TRAIN, kind or "?", None, precision, work, label(about), str(path), catalog))
-    return [rate for rate in found if rate]
+    if there.per_update is None:
+        return math.inf
+    times = max(there.per_update / here.per_update, here.per_update / there.per_update)
+    return round(math.log(times), 1) if times > ALIKE else 0.0

@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from xstilts import paths
+from xstilts.cost import rates
 from xstilts.cost.rates import ASSUMED, MEASURED, SCALED
 from xstilts.errors import UserError
 from xstilts.files import read_json, read_jsonl
@@ -39,19 +40,16 @@ def config(model, folder: Path) -> dict:
     if (folder / "config.json").is_file():
         return read_json(folder / "config.json")
     layers, width, size = model.identity["layers"], model.identity["hidden"], model.size
-    inner = (size["non_embedding_parameters"] / layers - 4 * width * width) / (2 * width)
-    words = (size["parameters"] - size["non_embedding_parameters"]) // width
-    made = {"num_hidden_layers": layers, "hidden_size": width, "vocab_size": words, "intermediate_size": round(inner)}
+    words, inner = (size["parameters"] - size["non_embedding_parameters"]) // width, rates.inner(model)
+    made = {"num_hidden_layers": layers, "hidden_size": width, "vocab_size": words, "intermediate_size": inner}
     return made | {"num_attention_heads": max(1, width // 64), "max_position_embeddings": 514}
 
 
 def trained(model, training: dict) -> int:
     """Weights that a training changes: all, the blocks', or LoRA's factors (of six matrices a block)."""
-    layers, width, size = model.identity["layers"], model.identity["hidden"], model.size
     if training["trainable"] == "lora":
-        inner = config(model, Path())["intermediate_size"]
-        return layers * training["lora"]["rank"] * (8 * width + 2 * (width + inner))
-    return size["parameters" if training["trainable"] == "all" else "non_embedding_parameters"]
+        return rates.adapters(model, training["lora"]["rank"])
+    return model.size["parameters" if training["trainable"] == "all" else "non_embedding_parameters"]
 
 
 def disk(study, jobs: Sequence, places: Iterable[Path], root: Path) -> list[Part]:
@@ -62,7 +60,7 @@ def disk(study, jobs: Sequence, places: Iterable[Path], root: Path) -> list[Part
         entry, file = study.catalog.models[model], root / paths.MODEL["model"].format(study=study.name, model=model)
         if not file.is_file():
             size = FLOAT * entry.size["parameters"]
-            found.append(Part(f"model {model}", size, SCALED, "4 bytes a parameter, as most are published", True))
+            found.append(Part(f"model {model}", size, ASSUMED, "4 bytes a parameter"))
     for model in study.models:
         many = sum(job.model == model and job.stage in ("intermediate", "target") for job in left)
         if many:
@@ -129,11 +127,12 @@ def outcomes(path: Path) -> list[dict]:
         return []
 
 
-def needs(study, specs, root: Path, device: str) -> list[dict]:
-    """Memory of each model's largest training: {model, as planned, least, sharded} in bytes a device.
+def needs(study, specs, root: Path, device: str, there: float | None) -> list[dict]:
+    """Memory of each model's largest training: {model, planned, least, fits} in bytes a device; of a GPU `sharded` too.
 
     `planned`: one device with the model's settings; `least`: small batches, blocks computed twice; `sharded`: that over
-    8 devices. Every word embedding counts, though trimming will leave only those of the data.
+    8 devices. `fits`: the first of them for which a device of `there` bytes is enough (None: not known how many there
+    are). Every word embedding counts, though trimming will leave only those of the data.
     """
     found = defaultdict(list)
     for model, name, seed in study.cells:
@@ -155,6 +154,9 @@ def needs(study, specs, root: Path, device: str) -> list[dict]:
 
             return max(one(replace(job, rows=None)) for job in jobs)
 
-        row = {"model": model, "planned": bytes_of("one", 1, False), "least": bytes_of("one", 1, True)}
-        result.append(row | {"sharded": bytes_of("fsdp", SHARDED, True), "devices": SHARDED})
+        row = {"planned": bytes_of("one", 1, False), "least": bytes_of("one", 1, True)}
+        row |= {"sharded": bytes_of("fsdp", SHARDED, True)} if device == "cuda" else {}
+        usable = memory.Machine(device, (int(there),)).usable(1) if there else 0
+        fits = next((name for name, size in row.items() if size <= usable), "no") if there else None
+        result.append({"model": model, **row, "fits": fits})
     return result

@@ -221,16 +221,29 @@ def cost(contents: Contents) -> Table:
     found = [(model, len(rows), sums.total(rows, stage)) for (stage, model), rows in groups.items()]
     found += [(sums.ALL, counts[row["stage"]], row) for row in contents.tables["cost"] if sums.is_sum(row)]
     rows = [
-        [row["stage"], model, row["device"] or "", str(jobs), f"{row['seconds']:,.0f}", f"{row['tokens']:,.0f}",
+        [row["stage"], model, row["device"] or "", str(row["devices"]), str(jobs), f"{row['seconds']:,.0f}",
+         f"{row['device_hours']:,.3f}", f"{row['tokens']:,.0f}",
          f"{row['tokens_per_s']:,.0f}" if row["tokens_per_s"] else "–", f"{row['peak_memory_mb']:,.0f}"]
         for model, jobs, row in found
     ]  # fmt: skip
     caption = (
         "What the jobs took, summed by stage and model, by stage, and in all: the only numbers that differ between two "
-        "equal runs. Jobs that ran beside each other took less time together; tokens are real ones, without padding, "
-        "and their rate leaves out start-up."
+        "equal runs. Jobs that ran beside each other took less time together; device hours are a job's seconds times "
+        "its devices (column devices: the most of one job); tokens are real ones, without padding, and their rate "
+        "leaves out start-up."
     )
-    columns = ["stage", "model", "device", "jobs", "seconds", "tokens", "tokens/s", "peak MB"]
+    columns = [
+        "stage",
+        "model",
+        "device",
+        "devices",
+        "jobs",
+        "seconds",
+        "device hours",
+        "tokens",
+        "tokens/s",
+        "peak MB",
+    ]
     return Table("cost", caption, columns, rows, 3)
 
 
