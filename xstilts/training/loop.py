@@ -60,19 +60,23 @@ def train(
         _make_ready(model, spec, tasks, seed, settings, plan, world)
         return Run(spec, model, tasks, seed, settings, world)
 
-    folder = _state_folder(work, spec, model_dir, encoder_dir, examples_dir, settings)
-    with Interrupts() if folder else nullcontext(Interrupts()) as interrupts:
-        states = folder and state.States(folder, world.rank, world.size, world.layout, world.barrier, world.most)
-        run, attempts = _attempts(spec, begin, states, interrupts, world)
-        tensors = world.whole(state.trainable(run.model)) if world.layout == "sharded" else None
-        peak = world.most(runtime.peak_memory_mb(where))
-        if world.main:
-            factors = _factors(run.model, spec, tensors)
-            checkpoints.save(out, run.model, model_dir, spec, spec["stage"] == "target", tensors, factors)
-            write_json(out / "train.json", _record(run, attempts, plan, peak, work))
-        world.barrier()
-        if states:
-            states.clear()
+    try:
+        folder = _state_folder(work, spec, model_dir, encoder_dir, examples_dir, settings)
+        with Interrupts() if folder else nullcontext(Interrupts()) as interrupts:
+            states = folder and state.States(folder, world.rank, world.size, world.layout, world.barrier, world.most)
+            run, attempts = _attempts(spec, begin, states, interrupts, world)
+            tensors = world.whole(state.trainable(run.model)) if world.layout == "sharded" else None
+            peak = world.most(runtime.peak_memory_mb(where))
+            if world.main:
+                factors = _factors(run.model, spec, tensors)
+                checkpoints.save(out, run.model, model_dir, spec, spec["stage"] == "target", tensors, factors)
+                write_json(out / "train.json", _record(run, attempts, plan, peak, work))
+            world.barrier()
+            if states:
+                states.clear()
+    except SystemExit:  # told to stop: all processes are; after an error on one, leaving in order would wait for it
+        world.close()
+        raise
     world.close()
 
 

@@ -8,6 +8,7 @@ not know how many devices there are. With one process nothing of torch.distribut
 from __future__ import annotations
 
 import ctypes
+import gc
 import inspect
 import os
 import sys
@@ -128,7 +129,10 @@ class _Group(World):
         return super().whole(tensors) if self.main else {}
 
     def close(self) -> None:
-        self.model = None
+        # DDP's engine, freed after the group, would free the group's last reference with the GIL held: a thread of gloo
+        # may wait for the GIL then, and the process would never end
+        self.forget()
+        gc.collect()
         if self.dist.is_initialized():
             self.dist.destroy_process_group()
 

@@ -85,6 +85,8 @@ class Run:
         try:
             if self.progress["look_due"]:  # the process was stopped in the middle of one
                 self._evaluate(interrupts)
+                if self.progress["look_due"] and states:  # stopped again: this ends the process
+                    self._keep(states, interrupts)
                 if self.impatient and self.pending:
                     self._log()
             if not self.over:
