@@ -21,7 +21,7 @@ def table(contents: Contents) -> Table:
         if not record.get("failed") and len(attempts) == 1:
             continue
         told = "; ".join(_attempt(attempt) for attempt in attempts)
-        outcome = Cell("failed", "none") if record.get("failed") else f"attempt {len(attempts)} stands"
+        outcome = Cell("failed", "lack") if record.get("failed") else f"attempt {len(attempts)} stands"
         rows.append([stage, model, contents.label(intermediate), task, str(seed), outcome, told])
     caption = (
         f"{RULE}; it is then repeated with a seed derived from its own, as often as `restarts` of its preset says. The "
