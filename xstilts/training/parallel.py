@@ -94,11 +94,6 @@ class World:
         """Whole tensors on the CPU in the main process, nothing in the others. All processes call it together."""
         return {name: tensor.detach().cpu() for name, tensor in tensors.items()}
 
-    def place(self, parameter: Tensor, whole: Tensor) -> None:
-        """Write a whole tensor, which every process has, into a parameter."""
-        with torch.no_grad():
-            parameter.copy_(whole)
-
     def close(self) -> None:
         """Leave the group of processes."""
 
@@ -208,14 +203,6 @@ class _Sharded(_Group):
             if self.main:
                 found[name] = tensor.cpu()
         return found
-
-    def place(self, parameter: Tensor, whole: Tensor) -> None:
-        if not hasattr(parameter, "to_local"):
-            return super().place(parameter, whole)
-        rows = torch.chunk(whole, self.size)  # the order in which FSDP2 deals out the rows
-        part = rows[self.rank] if self.rank < len(rows) else whole[:0]
-        with torch.no_grad():
-            self.local(parameter).copy_(part)
 
 
 def _sum(dist, bucket):
