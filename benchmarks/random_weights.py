@@ -7,22 +7,9 @@ import shutil
 from pathlib import Path
 
 from benchmarks.store import write
+from xstilts.models.random_model import DEFAULTS
 
-_XLM_R = {
-    "model_type": "xlm-roberta",
-    "architectures": ["XLMRobertaModel"],
-    "hidden_act": "gelu",
-    "hidden_dropout_prob": 0.1,
-    "attention_probs_dropout_prob": 0.1,
-    "max_position_embeddings": 514,
-    "type_vocab_size": 1,
-    "layer_norm_eps": 1e-5,
-    "initializer_range": 0.02,
-    "pad_token_id": 1,
-    "bos_token_id": 0,
-    "eos_token_id": 2,
-    "vocab_size": 250_002,
-}
+_XLM_R = {key: value for key, value in DEFAULTS.items() if key != "torch_dtype"} | {"vocab_size": 250_002}
 _XL = {**_XLM_R, "model_type": "xlm-roberta-xl", "architectures": ["XLMRobertaXLModel"], "vocab_size": 250_880}
 
 

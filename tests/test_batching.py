@@ -93,7 +93,7 @@ def close(left, right):
 
 def test_a_split_batch_has_the_gradient_of_the_whole(trained):
     kind, model, features = trained
-    whole, split = (batching.micro_batches(features, tokens) for tokens in (10**6, 100))
+    whole, split = (batching.shares(features, tokens)[0] for tokens in (10**6, 100))
     assert len(whole) == 1 and len(split) >= 3 and sum(weight for _, weight in split) == pytest.approx(1.0)
     close(gradient(kind, model, split), gradient(kind, model, whole))
 
@@ -118,15 +118,7 @@ def test_shares_of_all_ranks_make_the_whole_batch(trained, ranks, tokens, count)
     if count == 17 and ranks > 1:
         loads = [sum(len(f["input_ids"]) for part, weight in own if weight for f in part) for own in shares]
         assert max(loads) < 2 * min(loads), "no rank waits long for another"
-    close(gradient(kind, model, parts), gradient(kind, model, batching.micro_batches(features, 10**6)))
-
-
-def test_one_rank_is_given_what_micro_batches_gives(trained):
-    features = trained[2]
-    ours, theirs = batching.shares(features, 100, 1)[0], batching.micro_batches(features, 100)
-    assert [([id(f) for f in part], weight) for part, weight in ours] == [
-        ([id(f) for f in part], weight) for part, weight in theirs
-    ]
+    close(gradient(kind, model, parts), gradient(kind, model, batching.shares(features, 10**6)[0]))
 
 
 # ---- ahead

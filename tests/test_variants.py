@@ -177,7 +177,7 @@ def test_a_split_batch_has_the_gradient_of_the_whole_and_reaches_the_tied_embedd
 
     def gradients(tokens):
         model.zero_grad()
-        parts = batching.micro_batches(features, tokens)
+        parts = batching.shares(features, tokens)[0]
         assert sum(weight for _, weight in parts) == pytest.approx(1.0)
         for part, weight in parts:
             batch = one.kind.collate(part, model.pad_id)

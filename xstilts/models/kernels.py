@@ -1,10 +1,9 @@
 """What torch does slowly on a CPU, done by other functions of torch: float32 products, dropout, dropout + residual.
 
-Measured with torch 2.13 on one thread of an AMD EPYC with avx512_bf16, (1120, 384) states (32 texts of 35 tokens):
-- torch's float32 products go to MKL, which takes a slow path on processors that are not Intel's: 98 GFLOP/s, the same
-  products by oneDNN 200 to 230. bfloat16's go to oneDNN already: 440.
-- torch draws dropout's mask number by number where the processor is not Intel's: 2.2 ms for 430,080 elements. Here 64
-  random bits make four decisions: 0.35 ms.
+- torch's float32 products go to MKL, which takes a slow path on processors that are not Intel's; here they go to
+  oneDNN, as bfloat16's do anyway. What it brings is part of the float32 rows of docs/performance.md.
+- torch draws dropout's mask number by number where the processor is not Intel's; here 64 random bits make four
+  decisions.
 On other devices torch's own functions are used.
 """
 
@@ -24,7 +23,7 @@ def linear(states: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     ours = states.device.type == "cpu" and states.dtype == weight.dtype == torch.float32 and states.numel()
     if not ours or not _onednn():  # oneDNN knows no product of no rows
         return F.linear(states, weight, bias)
-    states = states.contiguous()  # oneDNN has slow reference code for a slice: 58 ms where 0.06 would do
+    states = states.contiguous()  # for a slice oneDNN has slow reference code alone
     if torch.is_grad_enabled():
         return _Linear.apply(states, weight, bias)
     return _product(states, weight, bias)

@@ -11,7 +11,7 @@ import numpy as np
 from xstilts.data.kinds.tagging import IGNORED
 from xstilts.evaluation.predict import length_batches, widths
 
-WINDOW = 50  # batches that are sorted by length together: 1.5 % padding at random batches' 57 %
+WINDOW = 50  # batches that are sorted by length together: random batches run at half the rate (docs/performance.md)
 
 Part = tuple[list[dict], float]  # features that are computed at once, and their share of the batch's loss
 
@@ -31,7 +31,7 @@ def epoch(lengths: Sequence[int], size: int, key: str) -> list[list[int]]:
 
 
 def _shuffled(generator: random.Random, size: int) -> np.ndarray:
-    """0 to `size` - 1 in a random order, by 64 random bits a number: a third of `shuffle`'s time (400,000: 0.04 s)."""
+    """0 to `size` - 1 in a random order, by 64 random bits a number: faster than `shuffle` for large sets."""
     return np.argsort(np.frombuffer(generator.randbytes(8 * size), "<u8"), kind="stable")
 
 
@@ -76,11 +76,6 @@ def _dealt(features: Sequence[dict], ranks: int) -> list[list[dict]]:
         lap, place = divmod(turn, ranks)
         hands[place if lap % 2 == 0 else ranks - 1 - place].append(features[number])
     return hands
-
-
-def micro_batches(features: Sequence[dict], tokens_per_batch: int) -> list[Part]:
-    """The parts of a batch for one process: see `shares`."""
-    return shares(features, tokens_per_batch)[0]
 
 
 def terms(feature: dict) -> int:

@@ -22,11 +22,11 @@ class Settings:
     """One training's settings.
 
     tokens_per_batch: most tokens computed at once, padding included (a bigger batch is split; None: 16,384 on a GPU,
-    and on a CPU 2,048, as fast there in half the memory: docs/performance.md); strategy: one device, or
-    several with whole (ddp) or sharded (fsdp) weights, `auto` = as the memory asks; devices: how many (None: as the
-    strategy asks); gradient_checkpointing: None = where the memory asks for it; compile: torch.compile on a GPU;
-    prefetch: batches prepared ahead by a thread (None: 4 on a GPU, none on a CPU, where it would take the time of the
-    training itself); trim: train only the word embeddings that the data can touch (the same result).
+    and on a CPU 2,048, which takes less memory and no more time there); strategy: one device, or several with whole
+    (ddp) or sharded (fsdp) weights, `auto` = as the memory asks; devices: how many (None: as the strategy asks);
+    gradient_checkpointing: None = where the memory asks for it; compile: torch.compile on a GPU; prefetch: batches
+    prepared ahead by a thread (None: 4 on a GPU, none on a CPU, where it would take the time of the training itself);
+    trim: train only the word embeddings that the data can touch (the same result).
     """
 
     tokens_per_batch: int | None = None
