@@ -1,5 +1,7 @@
-"""Script-aware adversarial attacks on text: segmentation, transforms, constraints, search, outcomes, engine.
+"""Script-aware adversarial attacks on text, of any kind of task, by any model.
 
-Pure text: nothing here imports torch or transformers. The model under attack is a `victim`, a callable that
-`engine.attack` documents and `xstilts/evaluation/victims.py` implements.
+An attack is composed of candidates (pure transforms of a word, or a module of `candidates` that asks a stand-in), a
+search, constraints and a goal; the engine runs it on many examples at once. Nothing here imports torch or transformers:
+the model under attack is a `victim`, a callable that `engine.Victim` documents and `xstilts/evaluation/victims.py`
+implements, and so are the stand-ins (`proposals.Resources`).
 """

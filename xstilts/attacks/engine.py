@@ -1,28 +1,30 @@
-"""Attack many examples at once: every round puts the next texts of all examples to the victim in one call.
+"""Attack many examples at once: every round puts the next texts of all active examples to the victim in one call.
 
-An outcome depends on the example, the attack, the seed and the victim's answers alone: random choices are drawn from
-the SHA-256 of seed, example id and unit, so order, sharding and the other examples do not matter.
-
-Goals (`constraints.goals` of an attack, by kind): an example is attacked when its clean score is at least `right`; the
-attack has succeeded when the score falls below `below` or, where that is not given, by at least `drop`.
+An outcome depends on the example, the attack, the seed and the answers of the victim and the stand-ins alone: random
+choices are drawn from the SHA-256 of seed, example id and unit, so order, sharding, the number of examples in flight
+and the other examples do not matter. (`seconds` alone depends on the machine.)
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from dataclasses import dataclass
-from itertools import zip_longest
-from random import Random
+import time
+from collections.abc import Container, Iterable, Iterator
+from itertools import islice
 from typing import Protocol
 
-from xstilts.attacks import outcomes
-from xstilts.attacks.constraints import Unit, apply, clusters_whole, editable, most_changes, units
-from xstilts.attacks.outcomes import FAILED, SKIPPED, SUCCEEDED, Outcome
-from xstilts.attacks.search import SEARCHES, Changes, Found, Search
-from xstilts.attacks.segmentation import graphemes
+from xstilts.attacks import candidates, goals
+from xstilts.attacks.constraints import stop_words
+from xstilts.attacks.example import Example, Setting
+from xstilts.attacks.outcomes import Outcome
+from xstilts.attacks.proposals import Proposer, Resources, generator
+from xstilts.attacks.search import SEARCHES
+from xstilts.attacks.search.ranking import BY
+from xstilts.attacks.segmentation import SCRIPTS
 from xstilts.attacks.transforms import TRANSFORMS
 from xstilts.errors import UserError
+
+# ISO 15924 codes of more than one script, beside those that a letter has
+_MIXED = ("Jpan", "Kore", "Hans", "Hant")
 
 
 class Victim(Protocol):
@@ -34,14 +36,8 @@ class Victim(Protocol):
         predicted, gold]. Texts may be empty or hold lone surrogates.
         """
 
-    def same_input(self, before: str, after: str) -> bool:
-        """True when the model cannot tell the two texts apart: they become the same tokens."""
-
-
-def generator(*parts: object) -> Random:
-    """A random generator that depends on `parts` alone (SHA-256 of their texts, so equal on every platform)."""
-    digest = hashlib.sha256("\t".join(map(str, parts)).encode("utf-8", "backslashreplace")).digest()
-    return Random(int.from_bytes(digest, "big"))
+    def same_inputs(self, pairs: list[tuple[str, str]]) -> list[bool]:
+        """For each (before, after) True when the model cannot tell the two apart: they become the same tokens."""
 
 
 def sample(ids: list[str], n: int, seed: int) -> list[str]:
@@ -50,169 +46,143 @@ def sample(ids: list[str], n: int, seed: int) -> list[str]:
     return [id for id in ids if id in chosen]
 
 
-def check(attack: dict, kind: str, where: str = "the attack") -> None:
-    """Raise UserError unless the attack's names exist and it is valid for `kind`."""
-    for key, known in (("transform", TRANSFORMS), ("search", SEARCHES)):
-        if attack[key] not in known:
-            raise UserError(f"{where}: {key}: {attack[key]!r} is unknown; allowed: {', '.join(sorted(known))}")
-    if kind not in attack["kinds"]:
-        raise UserError(f"{where}: kind {kind!r} is not supported; this attack has {', '.join(attack['kinds'])}")
+def check(
+    identity: dict, kind: str, where: str = "the attack", *, options: dict | None = None, language: dict | None = None
+) -> None:
+    """Raise UserError unless the attack's names exist and it is valid for `kind`, with these options of a task and for
+    this language (a row of catalog/languages.yaml) where they are given. A static set is checked for its kind alone.
+    """
+
+    def refuse(key: str, value: object, allowed: Iterable[str]) -> None:
+        raise UserError(f"{where}: {key}: {value!r} is unknown; allowed: {', '.join(sorted(allowed))}")
+
+    if kind not in identity["kinds"]:
+        raise UserError(f"{where}: kind {kind!r} is not supported; this attack has {', '.join(identity['kinds'])}")
+    if not identity.get("set"):
+        names = identity["transform"]
+        for name in names:
+            if name not in TRANSFORMS and name not in candidates.NEEDS:
+                refuse("transform", name, {*TRANSFORMS, *candidates.NEEDS})
+        alone = [name for name in names if name in candidates.NEEDS]
+        if not names or (alone and len(names) > 1):
+            raise UserError(f"{where}: transform: {names}; allowed: one or more of {', '.join(sorted(TRANSFORMS))}, or "
+                            f"one alone of {', '.join(candidates.NEEDS)}")  # fmt: skip
+        search = identity["search"]
+        if search["name"] not in SEARCHES:
+            refuse("search.name", search["name"], SEARCHES)
+        if search["name"] == "ranked" and search.get("by", BY[0]) not in BY:
+            refuse("search.by", search["by"], BY)
+        if search["name"] == "beam" and not search.get("width"):
+            raise UserError(f"{where}: search.width: a beam needs one, such as 10")
+        if goals.name(identity["goals"], kind, options or {}) not in identity["goals"] and not (
+            options is None and kind == "tagging" and "entity" in identity["goals"]
+        ):
+            raise UserError(f"{where}: goals: none for {kind}; this attack has {', '.join(identity['goals'])}")
+    if identity["scripts"] == "all":
+        return
+    for script in identity["scripts"]:
+        if script not in SCRIPTS and script not in _MIXED:
+            refuse("scripts", script, (*SCRIPTS, *_MIXED))
+    if language and language["script"] not in identity["scripts"]:
+        name = f"{language.get('name', 'this language')} ({language['script']})"
+        raise UserError(f"{where}: not for {name}; its scripts: {', '.join(identity['scripts'])}")
 
 
 def attack(
-    examples: list[dict],
+    examples: Iterable[dict],
     victim: Victim,
     identity: dict,
     kind: str,
     language: dict,
     seed: int,
-) -> list[Outcome]:
-    """Attack each example; one `Outcome` each, in order.
+    resources: Resources | None = None,
+    *,
+    options: dict | None = None,
+    seconds: float | None = None,
+    in_flight: int = 64,
+    done: Container[str] = (),
+) -> Iterator[Outcome]:
+    """Attack each example; one `Outcome` each, in the order in which they are over.
 
-    `identity`: an attack's catalog identity. `language`: a row of catalog/languages.yaml; its `script` must be among
-    the attack's. An example that cannot be attacked is `skipped` with a reason, never an error.
+    `identity`: an attack's catalog identity. `language`: a row of catalog/languages.yaml with its code, alphabet and
+    keyboard; its `script` must be among the attack's. `options`: the task's. At most `in_flight` examples are active,
+    one that is over makes room for the next. `seconds`: how long one example may take, counted as its queries' share of
+    the rounds' time; one that takes longer fails with the worst text found. Ids in `done` are left out. An example that
+    cannot be attacked is `skipped` with a reason, never an error; exceptions of the victim, of a proposer or a stand-in
+    are not caught.
     """
-    fields = identity["fields"].get(kind, [])
-    jobs = [_Job(example, fields, clean) for example, clean in zip(examples, victim(examples), strict=True)]
-    for job in jobs:
-        job.prepare(victim, identity, kind, language, seed)
-    active = [job for job in jobs if job.pending]
-    while active:
-        texts = [apply(job.example, job.units, changes) for job in active for changes in job.pending]
-        results = iter(victim(texts))
-        for job in active:
-            job.advance([next(results) for _ in job.pending])
-        active = [job for job in active if job.pending]
-    return [job.outcome() for job in jobs]
-
-
-@dataclass
-class _Job:
-    """One example on its way: prepared (or skipped), then advanced round by round."""
-
-    example: dict
-    fields: list[str]
-    clean: dict
-    reason: str = ""
-    units: list[Unit] = ()
-    pending: list[Changes] = ()
-    search: Search | None = None
-    found: Found | None = None
-    goal: dict | None = None
-    queries: int = 0
-    vanished: int = 0
-
-    def prepare(self, victim: Victim, identity: dict, kind: str, language: dict, seed: int) -> None:
-        constraints, budget = identity["constraints"], identity["budget"]
-        self.reason = self._unsuited(identity, kind, language)
-        if self.reason:
+    resources, constraints = resources or Resources(), identity["constraints"]
+    code = language.get("code", "")
+    goal = goals.goal(identity, kind, options or {})
+    setting = Setting(identity, kind, language, seed, goal, stop_words(constraints, code), seconds)
+    propose = candidates.build(identity, resources)
+    waiting = (row for row in examples if row["id"] not in done)
+    active: list[Example] = []
+    while True:
+        fresh = [Example(row, setting) for row in islice(waiting, max(in_flight, 1) - len(active))]
+        if not active and not fresh:
             return
-        self.goal = constraints["goals"][kind]
-        if self.clean["score"] < self.goal["right"]:
-            self.reason = outcomes.WRONG_BEFORE
-            return
-        self.units = units(self.example, self.fields)
-        if len(self.units) > constraints["max_units"]:
-            self.reason = outcomes.TOO_LONG
-            return
-        ranges = {i: span for i, unit in enumerate(self.units) if (span := editable(unit, constraints))}
-        proposed = self._propose(victim, identity, ranges, seed)
-        if not proposed:
-            self.reason = outcomes.VANISHED if self.vanished else outcomes.NO_UNIT
-            return
-        most = most_changes(len(self.units), constraints, budget)
-        self.search = SEARCHES[identity["search"]](proposed, self.clean, self._won, most, budget)
-        self.pending = next(self.search)
+        began = time.perf_counter()
+        _constrain(active, resources)
+        results = _query(active, fresh, victim)
+        share = (time.perf_counter() - began) / max(sum(map(len, results)), 1)
+        for example, found in zip(active, results, strict=False):
+            example.advance(found, share * len(found))
+        _prepare(fresh, propose, victim)
+        active += fresh
+        over = [example for example in active if example.over]
+        active = [example for example in active if not example.over]
+        _cosines(over, resources)
+        for example in over:
+            yield example.outcome()
 
-    def _unsuited(self, identity: dict, kind: str, language: dict) -> str:
-        """Why the example cannot be attacked at all, or ""."""
-        if kind not in identity["kinds"]:
-            return outcomes.KIND
-        if identity["scripts"] != "all" and language["script"] not in identity["scripts"]:
-            return outcomes.SCRIPT
-        try:
-            json.dumps(self.example, ensure_ascii=False).encode("utf-8")
-        except UnicodeEncodeError:
-            return outcomes.NOT_UNICODE
-        if not any(text.strip() for text in outcomes.texts(self.example, self.fields).values()):
-            return outcomes.EMPTY
-        for answer in self.example.get("answers", []):
-            if self.example["context"][answer["start"] : answer["start"] + len(answer["text"])] != answer["text"]:
-                return outcomes.NO_ANSWER_SPAN
-        return ""
 
-    def _won(self, result: dict) -> bool:
-        """The goal: the score falls below `below`, or by `drop` or more."""
-        if "below" in self.goal:
-            return result["score"] < self.goal["below"]
-        return result["score"] <= self.clean["score"] - self.goal["drop"] + 1e-9
+def _constrain(active: list[Example], resources: Resources) -> None:
+    """Decide which pending changes may be asked: `Example.allowed`; the similarity encoder is asked once for all."""
+    places, pairs = [], []
+    for example in active:
+        for index, before, after in example.pairs():
+            places.append((example, index))
+            pairs.append((before, after))
+    if pairs:
+        for (example, index), cosine in zip(places, resources.similarity(pairs), strict=True):
+            example.allowed[index] = cosine >= example.setting.identity["constraints"]["similarity"]["least"]
 
-    def _propose(self, victim: Victim, identity: dict, ranges: dict, seed: int) -> dict[int, list[str]]:
-        """Candidates of up to `ranked_units` units, in text order; a field has no more than its share while others do.
 
-        Units are drawn at random, field by field in turn, until enough of them have a candidate that the victim sees.
-        """
-        drawn: dict[str, list[int]] = {name: [] for name in self.fields}
-        for index in ranges:
-            drawn[self.units[index].field].append(index)
-        for name, indices in drawn.items():
-            generator(seed, self.example["id"], name).shuffle(indices)
-        turns = zip_longest(*drawn.values())
-        order = [index for turn in turns for index in turn if index is not None]
-        budget, proposed = identity["budget"], {}
-        for index in order[: budget["ranked_units"] * 4]:
-            if len(proposed) == budget["ranked_units"]:
-                break
-            texts = self._candidates(victim, identity, index, ranges[index], seed)
-            if texts:
-                proposed[index] = texts
-        return dict(sorted(proposed.items()))
+def _query(active: list[Example], fresh: list[Example], victim: Victim) -> list[list[dict]]:
+    """Results of what is asked of each active example; the fresh ones get their clean result in the same call."""
+    asked = [example.asked() for example in active] + [[one.row] if one.scored else [] for one in fresh]
+    texts = [text for group in asked for text in group]
+    answers = iter(victim(texts) if texts else ())
+    results = [[next(answers) for _ in group] for group in asked]
+    for example, found in zip(fresh, results[len(active) :], strict=True):
+        example.clean = found[0] if found else example.clean
+    return results
 
-    def _candidates(self, victim: Victim, identity: dict, index: int, span: tuple[int, int], seed: int) -> list[str]:
-        unit, kept = self.units[index], []
-        value = self.example[unit.field]
-        text = value if unit.token is None else value[unit.token]
-        rng = generator(seed, self.example["id"], index)
-        for clusters in TRANSFORMS[identity["transform"]](unit.word.clusters, *span, rng):
-            if len(kept) == identity["budget"]["candidates"]:
-                break
-            if not clusters_whole(unit, clusters, text):
-                continue
-            new = "".join(clusters)
-            if victim.same_input(text, text[: unit.word.start] + new + text[unit.word.end :]):
-                self.vanished += 1
-                continue
-            kept.append(new)
-        return kept
 
-    def advance(self, results: list[dict]) -> None:
-        self.queries += len(results)
-        try:
-            self.pending = self.search.send(results)
-        except StopIteration as end:
-            self.pending, self.found = [], end.value
+def _prepare(fresh: list[Example], propose: Proposer, victim: Victim) -> None:
+    """Candidates and first questions of fresh examples: one call of the proposer, and one of `same_inputs` unless
+    changes vanish and others take their place."""
+    drafts = [(example, draft) for example in fresh if (draft := example.draft())]
+    proposals = propose([draft for _, draft in drafts]) if drafts else []
+    choices = [example.begin(draft, found) for (example, draft), found in zip(drafts, proposals, strict=True)]
+    pending = [(choice, pairs) for choice in choices if (pairs := next(choice, None)) is not None]
+    while pending:
+        verdicts = iter(victim.same_inputs([pair for _, pairs in pending for pair in pairs]))
+        going = []
+        for choice, pairs in pending:
+            try:
+                going.append((choice, choice.send([next(verdicts) for _ in pairs])))
+            except StopIteration:
+                pass
+        pending = going
 
-    def outcome(self) -> Outcome:
-        changes, result = self.found or ({}, self.clean)
-        final = apply(self.example, list(self.units), changes) if changes else self.example
-        if self.search:
-            name, why = (SUCCEEDED, "") if self._won(result) else (FAILED, outcomes.HELD)
-        else:
-            name, why = FAILED if self.reason == outcomes.VANISHED else SKIPPED, self.reason
-        original, adversarial = outcomes.texts(self.example, self.fields), outcomes.texts(final, self.fields)
-        length = sum(len(graphemes(text)) for text in original.values()) if changes else 0
-        return Outcome(
-            id=self.example["id"],
-            outcome=name,
-            why=why,
-            queries=self.queries,
-            vanished=self.vanished,
-            perturbed=round(len(changes) / max(len(self.units), 1), 6),
-            similarity=round(outcomes.similarity(list(self.units), changes, length), 6),
-            clean=self.clean["score"],
-            attacked=result["score"],
-            original=original,
-            adversarial=adversarial,
-            clean_counts=self.clean.get("counts"),
-            attacked_counts=result.get("counts"),
-        )
+
+def _cosines(over: list[Example], resources: Resources) -> None:
+    """Cosine of each final text with its original, where there is a similarity encoder."""
+    changed = [example for example in over if example.found and example.found[0]]
+    if resources.similarity is None or not changed:
+        return
+    cosines = resources.similarity([example.compared(example.found[0]) for example in changed])
+    for example, cosine in zip(changed, cosines, strict=True):
+        example.cosine = float(cosine)
