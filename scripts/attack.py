@@ -5,13 +5,23 @@ from xstilts import job
 
 def main() -> None:
     """Read the command line, then do the work in `xstilts.evaluation.attack`."""
-    arguments = job.parser(__doc__, "model", "encoder", "targets", "examples", "out", "cost").parse_args()
+    parser = job.parser(
+        __doc__,
+        ("results", "the study's folder: examples, models, encoders, targets are found below it"),
+        "out",
+        "cost",
+        ("work", "folder of what a killed job goes on from"),
+    )
+    parser.add_argument("--processes", type=int, default=1, help="processes that share the examples and the threads")
+    parser.add_argument("--shard", help="I/N: part I of N alone, no rows are written (the job starts such processes)")
+    arguments = parser.parse_args()
 
     def work() -> None:
         from xstilts.evaluation.attack import run
 
         a = arguments
-        run(a.spec, a.model, a.encoder, a.targets, a.examples, a.out, a.cost, a.device)
+        shard = tuple(int(part) for part in a.shard.split("/")) if a.shard else None
+        run(a.spec, a.results, a.out, a.cost, a.work, a.processes, a.threads, a.device, shard)
 
     job.run(arguments, work)
     from xstilts.models import runtime

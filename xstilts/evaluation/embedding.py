@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,7 +15,16 @@ from torch import Tensor
 from xstilts.data import encodings, kinds
 from xstilts.data.encodings import Features
 from xstilts.errors import UserError
-from xstilts.evaluation.predict import TOKENS_PER_BATCH, inference, length_batches
+from xstilts.evaluation.predict import (
+    TOKENS_PER_BATCH,
+    at_once,
+    inference,
+    length_batches,
+    longest,
+    stable_batches,
+    widened,
+    widths,
+)
 
 POOLINGS = ("mean", "mean_no_specials", "cls", "max")
 STATES = 1 << 30  # bytes of float32 hidden states that one batch may leave behind in all blocks together
@@ -65,7 +74,8 @@ class Embedder:
     `pooling`: one of `POOLINGS`; `max_length` in pieces; `precision`: "fp32" or "bf16". The blocks of a `pre_norm`
     model (its catalog identity) leave states of unbounded scale, made to be read through the final layer norm: it is
     applied to the chosen layer's states (the last block's have it already). With `work`, encodings are kept there for
-    jobs of the same `code` (see `xstilts.data.encodings`).
+    jobs of the same `code` (see `xstilts.data.encodings`). `stable`: a text's vector is equal to the bit whatever else
+    is embedded (see `predict.stable_batches`).
     """
 
     def __init__(
@@ -77,13 +87,14 @@ class Embedder:
         pre_norm: bool = False,
         code: str = "",
         work: Path | None = None,
+        stable: bool = False,
     ):
         if pooling not in POOLINGS:
             raise UserError(f"pooling: {pooling!r} is unknown; allowed: {', '.join(POOLINGS)}")
         self.model, self.pooling, self.precision = model, pooling, precision
         self.hyper, self.code, self.work = {"max_length": max_length}, code, work
         self.norm = final_norm(model.encoder) if pre_norm else None
-        self.tokens = 0
+        self.stable, self.tokens = stable, 0
 
     @property
     def device(self) -> torch.device:
@@ -116,15 +127,24 @@ class Embedder:
         kind, shape = kinds.get("retrieval"), (len(features), self.model.config["hidden_size"])
         found = {layer: np.empty(shape, np.float32) for layer in layers}
         with inference(self.model, self.precision) as device:
-            for numbers in length_batches(features, self._tokens_per_batch()):
+            for numbers, width in self._batches(features, device):
                 batch = kind.collate([features[number] for number in numbers], self.model.pad_id)
-                self.tokens += int(batch["attention_mask"].sum())
+                self.tokens += sum(len(features[number]["input_ids"]) for number in dict.fromkeys(numbers))
+                batch = widened(batch, width, self.model.pad_id) if width else batch
                 mask = batch["attention_mask"].to(device)
                 states = self.model.hidden_states(batch["input_ids"].to(device), mask, max(layers))
                 for layer, rows in found.items():
                     pooled = pool(self._normed(states, layer).float(), mask, self.pooling)
                     rows[numbers] = torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
         return found
+
+    def _batches(self, features: Sequence[dict], device: torch.device) -> Iterator[tuple[list[int], int | None]]:
+        """(indices of features, columns that they are padded to; None: those of the longest)."""
+        if not self.stable:
+            yield from ((numbers, None) for numbers in length_batches(features, self._tokens_per_batch()))
+            return
+        tokens = min(self._tokens_per_batch(), at_once(device))
+        yield from stable_batches(widths(features).tolist(), tokens, device, 1, longest(self.model))
 
     def _tokens_per_batch(self) -> int:
         """By the model's size and not by the layers asked for: a layer's vectors do not depend on the others."""

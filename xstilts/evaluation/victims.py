@@ -9,37 +9,71 @@ retrieval  highest cosine with another sentence of the pool - cosine with the go
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
+from hashlib import blake2b
 
 import numpy as np
 
 from xstilts.data.kinds.sequences import clean
 from xstilts.evaluation import metrics
 
+RESULTS = 200_000  # results that are kept, some 400 bytes each
+PIECES = 1 << 22  # characters of texts whose pieces are kept
+ROWS = 8  # queries whose cosines are computed at once, always: a product's bits can depend on its shape
+FIELDS = {
+    "pair": ("text_a", "text_b", "label"),
+    "tagging": ("tokens", "tags"),
+    "span_qa": ("question", "context", "answers"),
+}
+
 
 class _Victim:
-    """Answers from a cache where the same example (text and gold) was asked before."""
+    """Answers from a cache where the same texts were asked before with the same gold.
 
-    def __init__(self, tokenizer):
-        self._tokenizer, self._results, self._ids = tokenizer, {}, {}
+    `fields`: those of an example that its result depends on.
+    """
+
+    def __init__(self, tokenizer, fields: tuple[str, ...], most: int = RESULTS):
+        self._tokenizer, self._fields, self._most = tokenizer, fields, most
+        self._results: dict[bytes, dict] = {}
+        self._ids: dict[str, list[int]] = {}
+        self._characters = 0
 
     def __call__(self, examples: Sequence[dict]) -> list[dict]:
-        """One result an example: see `xstilts.attacks.engine.Victim`."""
-        keys = [json.dumps(example, sort_keys=True) for example in examples]
-        fresh = {key: row for key, row in zip(keys, examples, strict=True) if key not in self._results}
+        """One result an example: see `xstilts.attacks.engine.Victim`. The caller must not change them."""
+        keys = [self._key(example) for example in examples]
+        known, kept = {}, self._results
+        fresh = {}
+        for key, example in zip(keys, examples, strict=True):
+            found = kept.get(key)
+            if found is not None:
+                known[key] = found
+            else:
+                fresh[key] = example
         if fresh:
-            self._results |= zip(fresh, self._measure(list(fresh.values())), strict=True)
-        return [self._results[key] for key in keys]
+            known |= zip(fresh, self._measure(list(fresh.values())), strict=True)
+            for key in list(kept)[: max(0, len(kept) + len(fresh) - self._most)]:  # the oldest
+                del kept[key]
+            for key in fresh:
+                kept[key] = known[key]
+        return [known[key] for key in keys]
 
-    def same_input(self, before: str, after: str) -> bool:
-        """True when both texts become the same pieces: the tokenizer's normaliser undid the change."""
-        if before not in self._ids:
-            self._ids = {before: self._pieces(before)}
-        return self._ids[before] == self._pieces(after)
+    def same_inputs(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+        """For each (before, after) True when both become the same pieces: the tokenizer's normaliser undid it."""
+        if self._characters > PIECES:
+            self._ids, self._characters = {}, 0
+        ids = self._ids
+        fresh = [text for text in dict.fromkeys(text for pair in pairs for text in pair) if text not in ids]
+        if fresh:
+            encoded = self._tokenizer.encode_batch_fast([clean(text) for text in fresh], add_special_tokens=False)
+            for text, found in zip(fresh, encoded, strict=True):
+                ids[text] = found.ids
+                self._characters += len(text)
+        return [ids[before] == ids[after] for before, after in pairs]
 
-    def _pieces(self, text: str) -> list[int]:
-        return self._tokenizer.encode(clean(text), add_special_tokens=False).ids
+    def _key(self, example: dict) -> bytes:
+        """A digest of what the result depends on: a context or a sentence's tags would fill the memory."""
+        return blake2b(repr([example.get(name) for name in self._fields]).encode(), digest_size=16).digest()
 
     def _measure(self, examples: list[dict]) -> list[dict]:
         raise NotImplementedError
@@ -52,7 +86,7 @@ class PredictorVictim(_Victim):
     """
 
     def __init__(self, predict: Callable, tokenizer, kind: str, labels: list[str], options: dict, language: str):
-        super().__init__(tokenizer)
+        super().__init__(tokenizer, FIELDS[kind])
         self._predict, self._options, self._language = predict, options, language
         self._index = {label: number for number, label in enumerate(labels)}
         self._result = {"pair": self._pair, "tagging": self._tagging, "span_qa": self._span_qa}[kind]
@@ -62,14 +96,13 @@ class PredictorVictim(_Victim):
         return [self._result(example, found) for example, found in zip(examples, predictions, strict=True)]
 
     def _pair(self, example: dict, found: dict) -> dict:
-        return {
-            "score": float(found["label"] == example["label"]),
-            "loss": 1 - float(found["scores"][example["label"]]),
-        }
+        gold = example["label"]
+        return {"score": float(found["label"] == gold), "loss": 1 - float(found["scores"][gold])}
 
     def _tagging(self, example: dict, found: dict) -> dict:
-        gold = [float(row[self._index[tag]]) for row, tag in zip(found["scores"], example["tags"], strict=True)]
-        counts = metrics.statistics("tagging", self._options, self._language, [example["tags"]], [found["tags"]])["f1"]
+        tags = example["tags"]
+        gold = [float(row[self._index[tag]]) for row, tag in zip(found["scores"], tags, strict=True)]
+        counts = metrics.statistics("tagging", self._options, self._language, [tags], [found["tags"]])["f1"]
         correct, predicted, total = (int(value) for value in counts[0])
         # a sentence without chunks, and none predicted, is right
         score = 2 * correct / (predicted + total) if predicted + total else 1.0
@@ -91,18 +124,33 @@ class RetrievalVictim(_Victim):
     """
 
     def __init__(self, embed: Callable[[list[str]], np.ndarray], tokenizer, pool: Sequence[dict], counts: bool):
-        super().__init__(tokenizer)
+        super().__init__(tokenizer, ("text", "match"))
         self._embed, self._counts = embed, counts
-        self._pool = embed([row["text"] for row in pool]).astype(np.float64)
+        self._pool = np.ascontiguousarray(embed([row["text"] for row in pool]).astype(np.float64).T)
         self._row = {row["id"]: number for number, row in enumerate(pool)}
 
     def _measure(self, examples: list[dict]) -> list[dict]:
-        cosines = self._embed([example["text"] for example in examples]).astype(np.float64) @ self._pool.T
+        queries = self._embed([example["text"] for example in examples]).astype(np.float64)
+        gold = np.array([self._row[example["match"]] for example in examples])
         results = []
-        for example, row in zip(examples, cosines, strict=True):
-            gold = self._row[example["match"]]
-            right = int(row.argmax() == gold)
-            others = np.delete(row, gold)
-            loss = float(others.max() - row[gold]) if len(others) else -float(row[gold])
-            results.append({"score": float(right), "loss": loss} | ({"counts": [right, 1, 1]} if self._counts else {}))
+        for first in range(0, len(examples), ROWS):
+            rows = np.zeros((ROWS, queries.shape[1]))
+            chosen = slice(first, first + ROWS)
+            count = len(queries[chosen])
+            rows[:count] = queries[chosen]
+            results += self._compared((rows @ self._pool)[:count], gold[chosen])
+        return results
+
+    def _compared(self, cosines: np.ndarray, gold: np.ndarray) -> list[dict]:
+        """Results of queries by their cosines (n, pool); `gold` (n,): the row of each one's partner."""
+        right = cosines.argmax(1) == gold
+        places = np.arange(len(gold)), gold
+        own = cosines[places]
+        cosines[places] = -np.inf
+        others = cosines.max(1)
+        losses = np.where(np.isneginf(others), -own, others - own)  # a pool of one sentence
+        results = [{"score": float(hit), "loss": float(loss)} for hit, loss in zip(right, losses, strict=True)]
+        if self._counts:
+            for result in results:
+                result["counts"] = [int(result["score"]), 1, 1]
         return results
