@@ -252,3 +252,18 @@ def test_a_run_on_a_gpu(base, examples, tmp_path):
 def test_every_kind_is_covered_here():
     """Masked text, whose inputs change at every step, is in test_variants.py; retrieval trains nothing."""
     assert {one["kind"] for one in TASKS.values()} == set(kinds.KINDS) - {"retrieval", "mlm"}
+
+
+def test_a_training_on_masked_text_alone_keeps_its_head_and_hands_on_its_encoder(base, examples, tmp_path):
+    rows = [{"id": str(number), "text": f"the red fox number {number} sleeps under a tree"} for number in range(40)]
+    write_jsonl(tmp_path / "text/mlm/en/train.jsonl", rows)
+    masked = {"task": "mlm", "kind": "mlm", "labels": [], "options": {}, "languages": ["en"]}
+    masked["hyper"] = {**HYPER, "mask_probability": 0.15, "selection": "last", "max_steps": 4}
+    one = spec(masked, stage="intermediate", intermediate="mlm", keep_heads=True)
+    loop.train(one, base, None, tmp_path / "text", tmp_path / "mlm")
+    loaded = loading.load(base, tmp_path / "mlm")
+    assert loaded.head_settings["mlm"]["kind"] == "mlm"
+    changed = loaded.heads["mlm"].dense.weight - torch.eye(loaded.config["hidden_size"])
+    assert changed.abs().max() > 0  # what was trained, not what a new head begins with
+    loop.train(spec(task("mnli"), intermediate="mlm"), base, tmp_path / "mlm", examples, tmp_path / "mnli")
+    assert set(loading.load(base, tmp_path / "mnli").heads) == {"mnli"}

@@ -31,7 +31,8 @@ def export(checkpoint_dir: Path, base_dir: Path, out: Path) -> None:
     """Write config.json, model.safetensors, tokenizer.json and tokenizer_config.json into `out`.
 
     A checkpoint with a head becomes an AutoModelFor{SequenceClassification,TokenClassification,QuestionAnswering}
-    with equal logits; one without (an intermediate checkpoint) becomes the plain encoder, an AutoModel.
+    with equal logits; one without (an intermediate checkpoint), or with that of masked text alone, becomes the plain
+    encoder, an AutoModel.
     """
     model = load(base_dir, checkpoint_dir)
     family = FAMILIES.get(model.config["model_type"])
@@ -46,7 +47,7 @@ def export(checkpoint_dir: Path, base_dir: Path, out: Path) -> None:
     config = {**model.config, "torch_dtype": "float32", "dtype": "float32"}
     encoder = {name: tensor.float() for name, tensor in model.encoder.state_dict().items()}
     task = next(iter(model.heads), None)
-    if task is None:
+    if task is None or model.head_settings[task]["kind"] not in CLASSES:
         tensors, config["architectures"] = encoder, [f"{family[1]}Model"]
     else:
         settings = model.head_settings[task]

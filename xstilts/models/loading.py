@@ -124,14 +124,15 @@ def load(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
     as_stored: bool = False,
+    with_heads: bool = True,
 ) -> TaskModel:
     """The model of `model_dir` with the tensors and heads of `checkpoint_dir` over it, in evaluation mode.
 
     Weights are float32 (those stored so stay memory-mapped until they are changed), but word embeddings keep the number
     format that they are stored in: rows are cast after the look-up. `dtype`: that of the matrices of linear layers
     instead; torch.bfloat16 halves the memory at equal results where autocast is to that anyway. `as_stored`: these
-    matrices keep the format of the file, for who casts them later, a block at a time. Missing, unknown or damaged
-    tensors and a checkpoint of another parent are `UserError`s.
+    matrices keep the format of the file, for who casts them later, a block at a time. `with_heads`: False leaves the
+    checkpoint's heads out. Missing, unknown or damaged tensors and a checkpoint of another parent are `UserError`s.
     """
     runtime.keep_memory()
     model_dir, device = Path(model_dir), torch.device(device)
@@ -143,7 +144,8 @@ def load(
         where = f"{checkpoint_dir}/model.safetensors"
         whole, touched, factors = checkpoints.parts(changed, state, where)
         state.update(whole)
-        settings = checkpoint["heads"]
+        settings = checkpoint["heads"] if with_heads else {}
+        head_state = head_state if with_heads else {}
     encoder = _build(config)
     _fill(encoder, state, factors, device, dtype, as_stored, f"{model_dir}/model.safetensors")
     for name, found in touched.items():

@@ -69,7 +69,8 @@ def train(
             peak = world.most(runtime.peak_memory_mb(where))
             if world.main:
                 factors = _factors(run.model, spec, tensors)
-                checkpoints.save(out, run.model, model_dir, spec, spec["stage"] == "target", tensors, factors)
+                keep = spec["stage"] == "target" or spec.get("keep_heads", False)
+                checkpoints.save(out, run.model, model_dir, spec, keep, tensors, factors)
                 write_json(out / "train.json", _record(run, attempts, plan, peak, work))
             world.barrier()
             if states:
@@ -153,7 +154,7 @@ def _load(spec: dict, model_dir: Path, encoder_dir: Path | None, plan: Plan) -> 
     block at a time, frozen matrices are loaded in the format that autocast would cast them to."""
     sharded = plan.strategy == "fsdp"
     lean = runtime.lean(spec["precision"]) if spec["trainable"] == "lora" and not sharded else None
-    return load(model_dir, encoder_dir, dtype=lean, as_stored=sharded)
+    return load(model_dir, encoder_dir, dtype=lean, as_stored=sharded, with_heads=False)
 
 
 def _start_from(spec: dict, encoder_dir: Path | None) -> Path | None:
