@@ -6,17 +6,10 @@ for number, (attack_cell, chosen) in enumerate(STUDY.attack_cells.items()):
             f"attack_{attack_cell[0]}_{number}"
         input:
             model=fill_cell(paths.MODEL, attack_cell),
-            encoder=(
-                fill_cell(paths.ENCODER, attack_cell)
-                if attack_cell[2] != studies.NONE
-                else []
-            ),
-            checkpoints=[
-                path
-                for task in STUDY.training_tasks(chosen["targets"])
-                for path in fill_cell(paths.TARGET, attack_cell, task)
-            ],
-            examples=test_files(chosen["targets"]),
+            encoder=encoder_of(attack_cell[1:]),
+            checkpoints=target_checkpoints(attack_cell[1:], chosen["targets"]),
+            examples=test_files([*chosen["targets"], *set_of(attack_cell[0])]),
+            stand_ins=stand_in_files(chosen["stand_ins"]),
         output:
             **FILES.attack_files(attack_cell),
             cost=FILES.attack_cost(attack_cell),
@@ -30,12 +23,7 @@ for number, (attack_cell, chosen) in enumerate(STUDY.attack_cells.items()):
             identity=lambda w, attack_cell=attack_cell: text(JOBS.attack(*attack_cell)),
             cell=FILES.cell_folder(attack_cell[1:]),
             attack=attack_cell[0],
-            model=attack_cell[1],
         shell:
-            "python scripts/attack.py --spec {params.identity:q} --threads {threads} "
-            "--model results/{wildcards.study}/models/{params.model} "
-            "--encoder results/{wildcards.study}/encoders/{params.cell} "
-            "--targets results/{wildcards.study}/targets/{params.cell} "
-            "--examples results/{wildcards.study}/examples "
+            "python scripts/attack.py --spec {params.identity:q} --results results/{wildcards.study} "
             "--out results/{wildcards.study}/attacks/{params.attack}/{params.cell} --cost {output.cost} "
-            "> {log} 2>&1"
+            "--work work/attacks --processes {threads} > {log} 2>&1"

@@ -21,3 +21,9 @@ rule attacks:
     """Run every attack of the study."""
     input:
         attack_files(),
+
+
+rule transfers:
+    """Put what static attacks found on their source cells to all other cells."""
+    input:
+        transfer_files(),

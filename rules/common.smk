@@ -2,7 +2,7 @@ import sys
 
 from snakemake.exceptions import WorkflowError
 
-from xstilts import environment, paths, study as studies
+from xstilts import attack_needs, environment, paths, study as studies
 from xstilts.errors import UserError
 from xstilts.outputs import Outputs
 from xstilts.specs import Specs, text
@@ -21,7 +21,7 @@ JOBS, FILES = Specs(STUDY), Outputs(STUDY)
 wildcard_constraints:
     study=STUDY.name,
     model="|".join(STUDY.models),
-    intermediate="|".join(STUDY.intermediates),
+    intermediate="|".join([studies.NONE, *(one[1] for one in STUDY.encoders)]),
     seed=r"\d+",
     attack="|".join(STUDY.attacks) or "-",
     task="[a-z0-9_]+",
@@ -51,7 +51,7 @@ def gpus(model):
 
 
 def fill_cell(group, attack_cell, task=""):
-    """Paths of a group of files for one (attack, model, intermediate, seed)."""
+    """Paths of a group of files for one (attack or source, model, intermediate, seed)."""
     attack, model, intermediate, seed = attack_cell
     values = {
         "attack": attack,

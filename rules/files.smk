@@ -30,11 +30,7 @@ def prediction_files():
 
 def checkpoint_files():
     """Every checkpoint of the study with its records: intermediate encoders, then target models."""
-    encoders = [
-        fill_cell(paths.ENCODER, ("", *one))
-        for one in STUDY.cells
-        if one[1] != studies.NONE
-    ]
+    encoders = [fill_cell(paths.ENCODER, ("", *one)) for one in STUDY.encoders]
     targets = [
         fill_cell(paths.TARGET, ("", *one), task)
         for one, served in STUDY.cells.items()
@@ -43,12 +39,54 @@ def checkpoint_files():
     return [path for group in encoders + targets for path in group]
 
 
+def encoder_of(one):
+    """The intermediate checkpoint of a cell; the plain model has none."""
+    return [] if one[1] == studies.NONE else fill_cell(paths.ENCODER, ("", *one))
+
+
+def target_checkpoints(one, targets):
+    """The target models of a cell that serve some targets."""
+    return [
+        path
+        for task in STUDY.training_tasks(targets)
+        for path in fill_cell(paths.TARGET, ("", *one), task)
+    ]
+
+
+def set_of(attack):
+    """The static set of an attack, in a list; most have none."""
+    found = STUDY.catalog.attacks[attack].identity["set"]
+    return [found["task"]] if found else []
+
+
+def stand_in_files(stand_ins):
+    """Files of the models that an attack asks beside its victim, and of its masked language model's head."""
+    models = [
+        path
+        for model in attack_needs.models(stand_ins)
+        for path in fill(paths.MODEL, model=model).values()
+    ]
+    mlm = stand_ins.get("mlm")
+    if not mlm:
+        return models
+    return models + encoder_of((mlm["model"], mlm["intermediate"], mlm["seed"]))
+
+
 def attack_files():
     """Outcomes of every attack."""
     return [
         path
         for one in STUDY.attack_cells
         for path in fill(FILES.attack_files(one)).values()
+    ]
+
+
+def transfer_files():
+    """Outcomes of every transfer."""
+    return [
+        path
+        for one in STUDY.transfer_cells
+        for path in fill(FILES.transfer_files(one)).values()
     ]
 
 
@@ -65,6 +103,7 @@ def analysis_files():
             if set(targets) & set(STUDY.retrieval_targets)
         ),
         *attack_files(),
+        *transfer_files(),
     ]
 
 
@@ -77,5 +116,5 @@ def data_files():
             for path in fill(paths.MODEL, model=model).values()
         ),
         *train_files(),
-        *test_files(STUDY.targets),
+        *test_files(STUDY.tests),
     ]

@@ -65,8 +65,8 @@ for task in VARIANTS:
             "--started {log}.started > {log} 2>&1"
 
 
-# One rule a target: its outputs are the study's languages of that target.
-for target in STUDY.targets:
+# One rule a target or static set: its outputs are the study's languages of it.
+for target in STUDY.tests:
 
     rule:
         name:

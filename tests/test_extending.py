@@ -90,7 +90,8 @@ def test_a_retrieval_task_is_one_file(tmp_path):
         (root / f"catalog/tasks/{name}.yaml").write_text((root / f"catalog/tasks/{copied}.yaml").read_text())
     study = yaml.safe_load((ROOT / "studies/tiny.yaml").read_text())
     grid = [{"models": ["tiny"], "intermediates": ["none"], "targets": ["flores", "newsmine"], "seeds": [1]}]
-    (root / "flores.yaml").write_text(yaml.safe_dump({**study, "grid": grid, "training": {"preset": "demo"}}))
+    changes = {"grid": grid, "training": {"preset": "demo"}, "attacks": study["attacks"][:1]}
+    (root / "flores.yaml").write_text(yaml.safe_dump({**study, **changes}))
     jobs = planned(root, "--configfile", "flores.yaml")
     assert jobs["retrieve"] == jobs["prepare_flores"] == jobs["prepare_newsmine"] == jobs["check_data"] == 1
     specs = Specs(studies.load(yaml.safe_load((root / "flores.yaml").read_text()), "flores.yaml", root))

@@ -208,13 +208,13 @@ def all_jobs(jobs: Specs):
         yield ("models", model), text(jobs.fetch_model(model))
     for task in study.trained_tasks():
         yield ("train data", task, *study.train_languages(task)), text(jobs.prepare_train(task))
-    for target in study.targets:
+    for target in study.tests:
         yield ("test data", target, *study.languages(target)), text(jobs.prepare_test(target))
+    for cell in study.encoders:
+        mixture = study.mixtures.get(cell[1])
+        languages = [study.train_languages(task) for task in study.intermediate_tasks(cell[1])]
+        yield ("encoder", *cell, mixture or cell[1], languages), text(jobs.intermediate(*cell))
     for cell, targets in study.cells.items():
-        if cell[1] != studies.NONE:
-            mixture = study.mixtures.get(cell[1])
-            languages = [study.train_languages(task) for task in study.intermediate_tasks(cell[1])]
-            yield ("encoder", *cell, mixture or cell[1], languages), text(jobs.intermediate(*cell))
         for task in study.training_tasks(targets):
             yield ("target", *cell, task, study.intermediate_tasks(cell[1])), text(jobs.target(*cell, task))
             yield ("predictions", *cell, task), text(jobs.evaluate(*cell, task))
@@ -222,6 +222,8 @@ def all_jobs(jobs: Specs):
             yield ("retrieval", *cell), text(jobs.retrieval(*cell))
     for cell in study.attack_cells:
         yield ("attack", *cell), text(jobs.attack(*cell))
+    for cell in study.transfer_cells:
+        yield ("transfer", *cell), text(jobs.transfer(*cell))
     train = [(task, study.train_languages(task)) for task in study.trained_tasks()]
     test = [(target, study.languages(target)) for target in study.targets]
     yield ("checks", *study.models, train, test), text(jobs.check_data())

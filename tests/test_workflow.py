@@ -20,7 +20,11 @@ COLUMNS = {
     "task_version model_revision data_fingerprint",
     "baselines": "target language baseline metric value n",
     "robustness": "model intermediate target language seed attack mode n skipped clean attacked success_rate queries "
-    "perturbed similarity broken unreadable ci_low ci_high",
+    "perturbed similarity broken unreadable ci_low ci_high source success_low success_high "
+    "vanished refused timed_out",
+    "robustness_changes": "attack mode source model intermediate target language change change_low change_high p "
+    "p_holm drop_change drop_low drop_high n_examples n_seeds method",
+    "transfer": "attack target source model intermediate n success_rate success_low success_high attacked",
     "comparisons": "model intermediate baseline target language gain ci_low ci_high p p_holm n_examples n_seeds method",
     "scaling": "family target intermediate measure n_sizes slope ci_low ci_high status why",
     "claims": "claim measure published source value ci_low ci_high verdict why",
@@ -152,6 +156,68 @@ def test_tiny_study_ends_in_its_report_and_tables(project):
 
 
 @pytest.mark.slow
+def test_a_static_attack_puts_the_sources_texts_to_the_other_cell_on_the_same_ids(project):
+    source = results(project) / "attacks" / "charswap" / "tiny" / "none" / "s1"
+    other = results(project) / "transfer" / "charswap" / "tiny.none.s1" / "tiny" / "mix2" / "s1"
+    files = sorted(path.relative_to(source) for path in source.rglob("*.jsonl"))
+    assert files and files == sorted(path.relative_to(other) for path in other.rglob("*.jsonl"))
+    for path in files:
+        made, put = ([json.loads(line) for line in (folder / path).open()] for folder in (source, other))
+        assert [row["id"] for row in made] == [row["id"] for row in put]
+        for before, after in zip(made, put, strict=True):
+            assert after["queries"] == 0
+            if before["outcome"] != "succeeded":
+                assert (after["outcome"], after["why"]) == ("skipped", "source failed")
+            elif after["outcome"] != "skipped":
+                assert after["adversarial"] == before["adversarial"]
+    table = pandas.read_csv(results(project) / "robustness.csv")
+    static = table[table["mode"] == "static"]
+    assert set(static["intermediate"]) == {"mix2"} and set(static["source"]) == {"tiny.none.s1"}
+    assert set(table.query("attack == 'case'")["target"]) == {"xnli"}
+
+
+@pytest.mark.slow
+def test_texts_that_beat_the_source_are_put_to_the_other_cells_model(project, tmp_path):
+    """The random model is hardly ever right, so the source's rows are written here: each text is changed to `x`."""
+    from xstilts import study as studies
+    from xstilts.evaluation.transfer import run
+    from xstilts.specs import Specs
+
+    config = yaml.safe_load((ROOT / "studies" / "tiny.yaml").read_text())
+    study = studies.load(config, "tiny.yaml")
+    spec = Specs(study).transfer(*next(iter(study.transfer_cells)))
+    for name in ("models", "encoders", "targets", "examples"):
+        (tmp_path / name).symlink_to(results(project) / name)
+    fields = {"pair": "text_b", "tagging": "tokens", "span_qa": "question", "retrieval": "text"}
+    for target, entry in spec["targets"].items():
+        for language in entry["languages"]:
+            field, path = fields[entry["kind"]], results(project) / "examples" / target / language / "test.jsonl"
+            examples = [json.loads(line) for line in path.open()]
+            side = "target" if entry["options"].get("mining") == "nearest" else "source"
+            rows = [
+                {"id": one["id"], "outcome": "succeeded", "perturbed": 1.0, "similarity": 0.0, "original": {},
+                 "adversarial": {field: "\t".join("x" for _ in one[field]) if field == "tokens" else "x"}}
+                for one in examples
+                if one.get("side", side) == side and (one.get("match") or "side" not in one)
+            ]  # fmt: skip
+            out = tmp_path / "attacks" / "charswap" / "tiny" / "none" / "s1" / target / f"{language}.jsonl"
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    run(spec, tmp_path, tmp_path / "out", tmp_path / "cost.json")
+    found = {}
+    for path in (tmp_path / "out").rglob("*.jsonl"):
+        found.setdefault(path.parent.name, []).extend(json.loads(line) for line in path.open())
+    assert set(found) == set(spec["targets"])
+    outcomes = Counter(row["outcome"] for rows in found.values() for row in rows)
+    assert outcomes["skipped"] and outcomes["succeeded"] + outcomes["failed"], outcomes
+    for row in found["xnli"]:
+        assert row["outcome"] == ("skipped" if row["clean"] < 1 else "succeeded" if row["attacked"] < 1 else "failed")
+        assert row["why"] in ("wrong before", "held", "")
+    assert {row["attacked"] for row in found["tatoeba"] if row["outcome"] != "skipped"} <= {0.0, 1.0}
+    assert json.loads((tmp_path / "cost.json").read_text())["stage"] == "transfer"
+
+
+@pytest.mark.slow
 def test_retrieval_scores_the_encoder_after_intermediate_training(project):
     none, mix2 = (
         [json.loads(line) for line in (results(project) / "retrieval" / "tiny" / name / "s1.jsonl").open()]
@@ -188,7 +254,8 @@ def test_a_comment_reruns_nothing_and_a_learning_rate_its_branch(project):
     study["training"]["overrides"]["udpos"]["learning_rate"] = 3.0e-4
     (project / "studies" / "changed.yaml").write_text(yaml.safe_dump(study))
     jobs = planned(project, "--configfile", "studies/changed.yaml")
-    assert jobs == Counter({"train_target": 2, "evaluate_udpos": 2, "attack_charswap_0": 1, "analyse": 1, "report": 1})
+    attacked = {"attack_charswap_0": 1, "transfer_charswap_0": 1}  # and not the attack on XNLI alone
+    assert jobs == Counter({"train_target": 2, "evaluate_udpos": 2, **attacked, "analyse": 1, "report": 1})
 
 
 @pytest.mark.slow

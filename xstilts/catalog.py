@@ -6,6 +6,7 @@ readers (`documentation`). How to add one: docs/adding.md.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from xstilts.hub import lock
 from xstilts.schema import ROOT, allowed, check_part, next_step, read_schema, read_yaml, shown, validate
 
 __all__ = ["ROOT", "Catalog", "Entry", "load", "read_yaml", "validate"]
+SEARCHED = ("transform", "search", "constraints", "goals", "budget")  # of an attack that is no static set
 GROUPS = ("classification", "tagging", "qa", "retrieval")
 # XTREME's order within the groups; other targets follow by name
 XTREME = ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc2018", "tatoeba")
@@ -63,6 +65,11 @@ class Catalog:
     def variants(self) -> list[str]:
         """Names of tasks that can be trained on as intermediates but are not part of `tasks: all`, alphabetically."""
         return sorted(name for name, task in self.tasks.items() if "variant" in task.identity["roles"])
+
+    @property
+    def challenges(self) -> list[str]:
+        """Names of static sets that attacks put to trained models, alphabetically."""
+        return sorted(name for name, task in self.tasks.items() if "challenge" in task.identity["roles"])
 
     @property
     def published_path(self) -> Path:
@@ -172,8 +179,11 @@ def _cross_check(catalog: Catalog) -> None:
                 raise UserError(f"{where}: identity.languages: {code!r} is unknown.{allowed(code, catalog.languages)}")
         if "target" in identity["roles"] and "group" not in identity:
             raise UserError(f"{where}: identity.group: missing; a target needs one. Allowed: {', '.join(GROUPS)}")
-        if "variant" in identity["roles"] and len(identity["roles"]) > 1:
-            raise UserError(f"{where}: identity.roles: {identity['roles']}: a variant has no other role")
+        for role in ("variant", "challenge"):
+            if role in identity["roles"] and len(identity["roles"]) > 1:
+                raise UserError(f"{where}: identity.roles: {identity['roles']}: a {role} has no other role")
+        if "challenge" in identity["roles"] and not identity["training_task"]:
+            raise UserError(f"{where}: identity.training_task: missing; a challenge is put to the model trained on it")
         if not identity["metrics"] and identity["kind"] != "mlm":
             raise UserError(f"{where}: identity.metrics: empty; only kind mlm is without a metric")
         local = entry.sources.get("local", [])
@@ -186,3 +196,32 @@ def _cross_check(catalog: Catalog) -> None:
         if training is not None and training not in catalog.tasks:
             raise UserError(f"{where}: identity.training_task: no task {training!r}.{allowed(training, catalog.tasks)}")
         catalog.tasks[name] = replace(entry, presets=presets.checked(entry, catalog.models, catalog.root))
+    for entry in catalog.attacks.values():
+        _check_attack(catalog, entry)
+
+
+def _check_attack(catalog: Catalog, entry: Entry) -> None:
+    """Names in an attack exist, and a static set has nothing of a search."""
+    identity, where = entry.identity, shown(entry.path, catalog.root)
+
+    def known(key: str, name: str, names: Iterable[str]) -> None:
+        if name not in names:
+            next_ = next_step("attack")
+            raise UserError(f"{where}: identity.{key}: {name!r} is unknown.{allowed(name, names)} {next_}")
+
+    for target in identity.get("targets", []):
+        known("targets", target, catalog.targets)
+    for name in identity["never_after"]:
+        known("never_after", name, [*catalog.intermediates, *catalog.variants])
+    for code in identity["stand_ins"].get("languages", []):
+        known("stand_ins.languages", code, catalog.languages)
+    for stand_in in ("mlm", "encoder"):
+        if stand_in in identity["stand_ins"]:
+            known(f"stand_ins.{stand_in}.model", identity["stand_ins"][stand_in]["model"], catalog.models)
+    if identity["set"]:
+        known("set.task", identity["set"]["task"], catalog.challenges)
+        searched = [key for key in SEARCHED if key in identity]
+        if searched:
+            raise UserError(f"{where}: identity.{searched[0]}: not allowed beside `set`: a static set is not searched")
+    if identity.get("constraints", {}).get("similarity") and "encoder" not in identity["stand_ins"]:
+        raise UserError(f"{where}: identity.stand_ins.encoder: missing; constraints.similarity is measured by it")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xstilts import findings, mixing, places, presets, schema
+from xstilts import attack_plan, findings, mixing, places, presets, schema
 from xstilts.errors import UserError
 from xstilts.findings import unique
 from xstilts.mixing import ALL, NONE
@@ -27,8 +27,7 @@ def fill(study) -> None:
         _add_block(study, f"grid[{index}]", block)
     if not study.cells:
         raise UserError(f"{study.file}: grid: no cell is left to compute. " + " ".join(study.notices))
-    for index, block in enumerate(config["attacks"]):
-        _add_attacks(study, f"attacks[{index}]", block)
+    attack_plan.fill(study, _asked_intermediates(study))
 
 
 def check(study) -> None:
@@ -75,7 +74,7 @@ def _check_training(study) -> None:
             via = study.catalog.tasks[task].identity["training_task"] if task in study.catalog.tasks else None
             hint = f" ({task} is trained as {via})" if via else ""
             raise findings.error(study, "training.overrides", task, ", ".join(known) + hint)
-    before = {task for name in study.intermediates for task in study.intermediate_tasks(name)}
+    before = {task for _, name, _ in study.encoders for task in study.intermediate_tasks(name)}
     after = {*study.training_tasks(study.targets), *known[len(trained) :]}
     hyper = {}
     for task in known:
@@ -175,32 +174,3 @@ def _add_block(study, key: str, block: dict) -> None:
             for seed in block["seeds"]:
                 cell = study.cells.setdefault((model, intermediate, seed), [])
                 cell += [target for target in targets if target not in cell]
-
-
-def _add_attacks(study, key: str, block: dict) -> None:
-    findings.known(study, f"{key}.attacks", block["attacks"], study.catalog.attacks)
-    findings.known(study, f"{key}.models", block.get("models") or [], study.models)
-    asked = [study.renamed.get(name, name) for name in block.get("intermediates") or []]
-    # those that the grid names and that are left out have been said: no cell, no attack
-    findings.known(study, f"{key}.intermediates", asked, unique([*study.intermediates, *_asked_intermediates(study)]))
-    findings.known(study, f"{key}.targets", block.get("targets") or [], study.targets)
-    findings.known(study, f"{key}.seeds", block.get("seeds") or [], study.seeds)
-    for attack in block["attacks"]:
-        for (model, intermediate, seed), targets in study.cells.items():
-            if block.get("models") and model not in block["models"]:
-                continue
-            if asked and intermediate not in asked:
-                continue
-            if block.get("seeds") and seed not in block["seeds"]:
-                continue
-            kinds = study.catalog.attacks[attack].identity["kinds"]
-            chosen = [
-                target
-                for target in targets
-                if target in (block.get("targets") or targets) and study.catalog.tasks[target].identity["kind"] in kinds
-            ]
-            if chosen:
-                study.attack_cells[attack, model, intermediate, seed] = {
-                    "targets": chosen,
-                    "examples": block["examples"],
-                }

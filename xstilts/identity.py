@@ -22,7 +22,8 @@ from xstilts.files import read_json, write_json
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = (
-    "prepare", "embedded", "check_data", "fetch_model", "train", "evaluate", "retrieval", "attack", "analyse", "report",
+    "prepare", "embedded", "check_data", "fetch_model", "train", "evaluate", "retrieval", "attack", "transfer",
+    "analyse", "report",
 )  # fmt: skip
 
 

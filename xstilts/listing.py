@@ -43,8 +43,13 @@ def list_catalog(catalog: Catalog) -> str:
         for model in sorted(catalog.models.values(), key=lambda model: model.size["non_embedding_parameters"])
     ]
     attacks = [
-        [name, ", ".join(attack.identity["kinds"]), _scripts(attack.identity["scripts"])]
+        [name, _way(attack.identity), ", ".join(attack.identity["kinds"]), _scripts(attack.identity["scripts"]),
+         ", ".join(attack.identity["stand_ins"])]
         for name, attack in catalog.attacks.items()
+    ]  # fmt: skip
+    challenges = [
+        [name, task.identity["kind"], task.identity["training_task"], ", ".join(task.sources)]
+        for name, task in ((name, catalog.tasks[name]) for name in catalog.challenges)
     ]
     codes = sorted(catalog.languages)
     lines = [" ".join(codes[start : start + 20]) for start in range(0, len(codes), 20)]
@@ -54,7 +59,8 @@ def list_catalog(catalog: Catalog) -> str:
             table("Intermediate tasks", ["name", "kind", "sources", "presets"], intermediates),
             *([table("Variants", ["name", "kind", "languages", "sources", "presets"], variants)] if variants else []),
             table("Models", ["name", "source", "family", "blocks", "parameters", "non-embedding", "pinned"], models),
-            table("Attacks", ["name", "kinds", "scripts"], attacks),
+            table("Attacks", ["name", "transform", "kinds", "scripts", "stand-ins"], attacks),
+            table("Static sets", ["name", "kind", "put to the model of", "sources"], challenges),
             "\n".join([f"Languages ({len(codes)})", *lines]),
         ]
     )
@@ -69,3 +75,7 @@ def _pinned(catalog: Catalog, model: Entry) -> str:
 
 def _scripts(scripts) -> str:
     return scripts if isinstance(scripts, str) else ", ".join(scripts)
+
+
+def _way(identity: dict) -> str:
+    return f"static set {identity['set']['task']}" if identity["set"] else ", ".join(identity["transform"])

@@ -86,27 +86,37 @@ class Outputs:
 
     def attack_files(self, attack_cell: tuple) -> dict[str, str]:
         """Named outputs of one attack job (only {study} is left to fill): outcomes by target and language."""
-        attack, model, intermediate, seed = attack_cell
+        return self._outcomes(paths.attack_rows, self.study.attack_cells[attack_cell], self._names(attack_cell))
+
+    def transfer_files(self, transfer_cell: tuple) -> dict[str, str]:
+        """Named outputs of one transfer job (only {study} is left to fill): outcomes by target and language."""
+        return self._outcomes(paths.transfer_rows, self.study.transfer_cells[transfer_cell], self._names(transfer_cell))
+
+    def made_on_source(self, transfer_cell: tuple) -> list[str]:
+        """The outcomes on the source cell whose texts one transfer job reads (only {study} is left to fill)."""
+        cell = self.study.transfer_cells[transfer_cell]
+        origin = tuple(cell["source"][key] for key in ("model", "intermediate", "seed"))
+        return list(self._outcomes(paths.attack_rows, cell, self._names((transfer_cell[0], *origin))).values())
+
+    def _outcomes(self, rows, cell: dict, names: dict) -> dict[str, str]:
         return {
-            f"{target}_{language}": paths.fill(
-                paths.attack_rows(target, language),
-                study="{study}",
-                attack=attack,
-                model=model,
-                intermediate=intermediate,
-                seed=seed,
-            )
-            for target in self.study.attack_cells[attack_cell]["targets"]
-            for language in self.study.languages(target)
+            f"{target}_{language}": paths.fill(rows(target, language), study="{study}", **names)
+            for target in cell["targets"]
+            for language in cell["languages"][target]
         }
+
+    def _names(self, key: tuple) -> dict:
+        """Wildcards of an attack cell (attack, *cell) or a transfer cell (attack, source, *cell)."""
+        attack, *source, model, intermediate, seed = key
+        names = {"attack": attack, "model": model, "intermediate": intermediate, "seed": seed}
+        return names | ({"source": source[0]} if source else {})
 
     def cell_folder(self, cell: tuple) -> str:
         """`<model>/<intermediate>/s<seed>`, the folder of a cell inside encoders/, targets/ and predictions/."""
         model, intermediate, seed = cell
         return f"{model}/{intermediate}/s{seed}"
 
-    def attack_cost(self, attack_cell: tuple) -> str:
-        """The timings of one attack job (only {study} is left to fill)."""
-        attack, model, intermediate, seed = attack_cell
-        names = {"attack": attack, "model": model, "intermediate": intermediate, "seed": seed}
-        return paths.fill(paths.cost("attack"), study="{study}", **names)
+    def attack_cost(self, key: tuple) -> str:
+        """The timings of one attack or transfer job (only {study} is left to fill)."""
+        names = self._names(key)
+        return paths.fill(paths.cost("transfer" if "source" in names else "attack"), study="{study}", **names)

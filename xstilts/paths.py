@@ -17,6 +17,7 @@ TARGETS_DIR = RESULTS + "/targets/{model}/{intermediate}/s{seed}"
 TARGET_DIR = TARGETS_DIR + "/{task}"
 PREDICTIONS_DIR = RESULTS + "/predictions/{model}/{intermediate}/s{seed}"
 ATTACKS_DIR = RESULTS + "/attacks/{attack}/{model}/{intermediate}/s{seed}"
+TRANSFER_DIR = RESULTS + "/transfer/{attack}/{source}/{model}/{intermediate}/s{seed}"
 REPORT = RESULTS + "/report.html"
 
 MODEL = {
@@ -37,7 +38,10 @@ TARGET = {
 }
 TABLES = {
     name: f"{RESULTS}/{name}.csv"
-    for name in ("scores", "baselines", "retrieval", "robustness", "comparisons", "scaling", "claims", "cost")
+    for name in (
+        *("scores", "baselines", "retrieval", "robustness", "robustness_changes", "transfer", "comparisons"),
+        *("scaling", "claims", "cost"),
+    )
 }
 DATA_TABLES = {name: f"{RESULTS}/{name}.csv" for name in ("data", "pieces")}
 LAYERS = RESULTS + "/retrieval/{model}/{intermediate}/s{seed}.jsonl"
@@ -64,9 +68,15 @@ def attack_rows(task: str, language: str) -> str:
     return f"{ATTACKS_DIR}/{task}/{language}.jsonl"
 
 
+def transfer_rows(task: str, language: str) -> str:
+    """Template of what a source cell's adversarial texts do to another cell, on one task and language."""
+    return f"{TRANSFER_DIR}/{task}/{language}.jsonl"
+
+
 def cost(stage: str, task: str | None = None) -> str:
     """Template of one job's timings (kept apart from results: they differ between equal runs)."""
-    cell = "{attack}/{model}/{intermediate}/s{seed}" if stage == "attack" else "{model}/{intermediate}/s{seed}"
+    before = {"attack": "{attack}/", "transfer": "{attack}/{source}/"}.get(stage, "")
+    cell = before + "{model}/{intermediate}/s{seed}"
     return f"{RESULTS}/cost/{stage}/{cell}" + (f"/{task}" if task else "") + ".json"
 
 

@@ -10,8 +10,8 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
+from xstilts import attack_specs, summaries
 from xstilts import catalog as catalogs
-from xstilts import summaries
 from xstilts.identity import canonical, source_digest, stage_code
 from xstilts.models import folder as folders
 from xstilts.outputs import Outputs
@@ -134,6 +134,8 @@ class Specs:
         spec = self._train("intermediate", model, intermediate, list(self.study.intermediate_tasks(intermediate)), seed)
         if mixture:
             spec.update(sampling=mixture.sampling, steps=mixture.steps)
+        if all(task["kind"] == "mlm" for task in spec["tasks"]):
+            spec["keep_heads"] = True  # attacks may ask it for words (catalog/attacks: stand_ins.mlm)
         return spec
 
     def target(self, model: str, intermediate: str, seed: int, task: str) -> dict:
@@ -162,7 +164,7 @@ class Specs:
             "tasks": [
                 {
                     "task": task,
-                    **self._head(task),
+                    **self.head(task),
                     "languages": self.study.train_languages(task),
                     "hyper": self.hyper(task, stage, model),
                 }
@@ -170,17 +172,17 @@ class Specs:
             ],
         }
 
-    def _head(self, task: str) -> dict:
+    def head(self, task: str) -> dict:
         identity = self.tasks[task].identity
         return {key: identity.get(key) or empty for key, empty in (("kind", ""), ("labels", []), ("options", {}))}
 
     # ---- evaluation
     def evaluate(self, model: str, intermediate: str, seed: int, task: str) -> dict:
         return {
-            **self._cell("evaluate", model, intermediate, seed),
+            **self.cell("evaluate", model, intermediate, seed),
             "training_task": task,
-            **self._head(task),
-            "hyper": self._inference(task, model),
+            **self.head(task),
+            "hyper": self.inference(task, model),
             "targets": {
                 target: {"languages": self.study.languages(target), "options": self.tasks[target].identity["options"]}
                 for target in self.study.served(task)
@@ -189,7 +191,7 @@ class Specs:
 
     def retrieval(self, model: str, intermediate: str, seed: int) -> dict:
         return {
-            **self._cell("retrieval", model, intermediate, seed),
+            **self.cell("retrieval", model, intermediate, seed),
             "targets": {
                 target: {
                     "languages": self.study.languages(target),
@@ -201,27 +203,12 @@ class Specs:
         }
 
     def attack(self, attack: str, model: str, intermediate: str, seed: int) -> dict:
-        cell = self.study.attack_cells[attack, model, intermediate, seed]
-        languages = {code for target in cell["targets"] for code in self.study.languages(target)} | {"en"}
-        targets = {}
-        for target in cell["targets"]:
-            task = self.study.training_task(target)
-            targets[target] = {
-                "languages": self.study.languages(target),
-                **self._head(target),
-                "training_task": task,
-                "hyper": self._inference(task, model) if task else self.hyper(target, model=model),
-            }
-        return {
-            **self._cell("attack", model, intermediate, seed),
-            "attack": {"name": attack, **self.study.catalog.attacks[attack].identity},
-            "examples": cell["examples"],
-            "attack_seed": self.config["data"]["seed"],
-            "languages": {code: self.study.catalog.languages[code] for code in sorted(languages)},
-            "targets": targets,
-        }
+        return attack_specs.attack(self, (attack, model, intermediate, seed))
 
-    def _cell(self, stage: str, model: str, intermediate: str, seed: int) -> dict:
+    def transfer(self, attack: str, source: str, model: str, intermediate: str, seed: int) -> dict:
+        return attack_specs.transfer(self, (attack, source, model, intermediate, seed))
+
+    def cell(self, stage: str, model: str, intermediate: str, seed: int) -> dict:
         return {
             "stage": stage,
             "code": stage_code(stage),
@@ -231,7 +218,7 @@ class Specs:
             "precision": self.config["training"]["precision"],
         }
 
-    def _inference(self, task: str, model: str) -> dict:
+    def inference(self, task: str, model: str) -> dict:
         return {key: value for key, value in self.hyper(task, model=model).items() if key in INFERENCE_KEYS}
 
     # ---- of the whole study

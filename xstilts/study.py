@@ -12,8 +12,8 @@ import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from xstilts import attack_needs, grid
 from xstilts import catalog as catalogs
-from xstilts import grid
 from xstilts.errors import UserError
 from xstilts.findings import unique
 from xstilts.hub.mirror import Mirror
@@ -26,7 +26,13 @@ ENGLISH = "en"
 
 @dataclass
 class Study:
-    """A checked study. `cells` and `attack_cells` are in the order of the config; `notices` says what was left out."""
+    """A checked study. Cells are in the order of the config; `notices` says what was left out.
+
+    attack_cells: (attack, model, intermediate, seed) -> {targets, languages by target, examples, seconds, stand_ins}.
+    transfer_cells: (attack, source's name, model, intermediate, seed) -> {source, targets, languages by target}.
+    not_run: {attack, target, languages, why} of what attacks cannot do. stand_in_cells: trainings of attacks' masked
+    language models that the grid lacks.
+    """
 
     name: str
     config: dict
@@ -35,6 +41,9 @@ class Study:
     mixtures: dict[str, Mixture] = field(default_factory=dict)
     cells: dict[tuple[str, str, int], list[str]] = field(default_factory=dict)
     attack_cells: dict[tuple[str, str, str, int], dict] = field(default_factory=dict)
+    transfer_cells: dict[tuple[str, str, str, str, int], dict] = field(default_factory=dict)
+    stand_in_cells: list[tuple[str, str, int]] = field(default_factory=list)
+    not_run: list[dict] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
     renamed: dict[str, str] = field(default_factory=dict)
     changes: dict = field(default_factory=dict)  # keys that the command line gave in place of the file's
@@ -42,11 +51,24 @@ class Study:
     # ---- what is in the study, each in a stable order
     @property
     def models(self) -> list[str]:
+        """Every model that a job loads: those of the grid, then stand-ins of attacks."""
+        asked = [name for cell in self.attack_cells.values() for name in attack_needs.models(cell["stand_ins"])]
+        return unique([*self.grid_models, *asked])
+
+    @property
+    def grid_models(self) -> list[str]:
+        """Models that are trained and evaluated."""
         return unique(model for model, _, _ in self.cells)
 
     @property
     def intermediates(self) -> list[str]:
+        """Intermediates of the grid."""
         return unique(name for _, name, _ in self.cells)
+
+    @property
+    def encoders(self) -> list[tuple[str, str, int]]:
+        """Cells whose intermediate training the study needs: those of the grid, then stand-ins of attacks."""
+        return [*(cell for cell in self.cells if cell[1] != NONE), *self.stand_in_cells]
 
     @property
     def seeds(self) -> list[int]:
@@ -68,6 +90,17 @@ class Study:
         return unique(attack for attack, _, _, _ in self.attack_cells)
 
     @property
+    def challenges(self) -> list[str]:
+        """Static sets that attacks of the study put to its models."""
+        sets = (self.catalog.attacks[attack].identity["set"] for attack in self.attacks)
+        return unique(one["task"] for one in sets if one)
+
+    @property
+    def tests(self) -> list[str]:
+        """Every task that is prepared as a test: targets, then static sets."""
+        return [*self.targets, *self.challenges]
+
+    @property
     def demonstration(self) -> bool:
         """True where data is generated or cut short, or training lasts a demo's few steps: then nothing is evidence.
 
@@ -77,8 +110,10 @@ class Study:
         return capped or "embedded" in self.config["sources"] or self.config["training"]["preset"] == "demo"
 
     def languages(self, task: str) -> list[str]:
-        """The study's languages of one target or variant, in the task's own order."""
+        """The study's languages of one target or variant, in the task's own order; all of a static set's."""
         own = self.catalog.task_languages(task)
+        if "challenge" in self.catalog.tasks[task].identity["roles"]:
+            return own
         asked = self.config["target_languages"].get(task, self.config["languages"])
         return own if asked == "all" else [code for code in own if code in asked]
 
@@ -211,12 +246,12 @@ class Study:
 
     def trained_tasks(self) -> list[str]:
         """Every task whose training data the study reads."""
-        trained = [task for name in self.intermediates for task in self.intermediate_tasks(name)]
+        trained = [task for _, name, _ in self.encoders for task in self.intermediate_tasks(name)]
         return unique([*trained, *self.training_tasks(self.targets)])
 
     def data_tasks(self) -> list[str]:
         """Every task whose data the study reads, for training or as a test."""
-        return unique([*self.trained_tasks(), *self.targets])
+        return unique([*self.trained_tasks(), *self.tests])
 
 
 def load(config: dict, file: str, root: Path = ROOT) -> Study:

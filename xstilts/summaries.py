@@ -37,8 +37,8 @@ def check_data(specs) -> dict:
         "stage": "check_data",
         "code": stage_code("check_data"),
         "data": data,
-        "models": {name: sha256(canonical(specs.fetch_model(name)))[:16] for name in study.models},
-        "lengths": {model: limits(model) for model in study.models},
+        "models": {name: sha256(canonical(specs.fetch_model(name)))[:16] for name in study.grid_models},
+        "lengths": {model: limits(model) for model in study.grid_models},
         "unspaced": [code for code in codes if not study.catalog.languages[code]["spaces"]],
     }
 
@@ -53,7 +53,7 @@ def analyse(specs) -> dict:
         "demonstration": study.demonstration,
         "models": {
             name: {**catalog.models[name].size, "family": catalog.models[name].identity["family"]}
-            for name in study.models
+            for name in study.grid_models
         },
         "intermediates": {name: list(study.intermediate_tasks(name)) for name in study.intermediates},
         "cells": [
@@ -74,6 +74,19 @@ def analyse(specs) -> dict:
         "attack_cells": [
             {"attack": attack, "model": model, "intermediate": intermediate, "seed": seed, **cell}
             for (attack, model, intermediate, seed), cell in study.attack_cells.items()
+        ],
+        "transfer_cells": [
+            {
+                "attack": attack,
+                "source": source,
+                "made_on": cell["source"],
+                "model": model,
+                "intermediate": intermediate,
+                "seed": seed,
+                "targets": cell["targets"],
+                "languages": cell["languages"],
+            }
+            for (attack, source, model, intermediate, seed), cell in study.transfer_cells.items()
         ],
         "sources": {task: study.source(task)[0] for task in study.data_tasks()},
         "generators": {
@@ -97,12 +110,14 @@ def analyse(specs) -> dict:
             "mixtures": {name: list(mix.tasks) for name, mix in study.mixtures.items()},
             "sampling": {name: mix.sampling for name, mix in study.mixtures.items()},
         },
+        "challenges": {task: study.languages(task) for task in study.challenges},
         "train_languages": {task: study.train_languages(task) for task in study.trained_tasks()},
         "retrieval": {
             model: {target: specs.hyper(target, model=model) for target in study.retrieval_targets}
-            for model in study.models
+            for model in study.grid_models
         },
         "notices": study.notices,
+        "not_run": study.not_run,
         "bootstrap": specs.config["bootstrap"],
     }
 

@@ -120,7 +120,7 @@ def _own(study: Study, task: str, source: str, pieces: list[dict]) -> Need:
     """The user's own files (`local` in data_root, `licensed` at a path), or pools that `xstilts fetch` put there."""
     specs = Specs(study)
     jobs = [specs.prepare_train(task)] if task in study.trained_tasks() else []
-    jobs += [specs.prepare_test(task)] if task in study.targets else []
+    jobs += [specs.prepare_test(task)] if task in study.tests else []
     names = list(dict.fromkeys(name for job in jobs for name in Outputs(study).local_files(job)))
     absent = [name for name in names if not Path(name).is_file()]
     if source == "licensed":

@@ -77,11 +77,17 @@ def _grid(study: studies.Study) -> str:
     seeds = ", ".join(map(str, study.seeds))
     lines = [
         ": ".join(filter(None, [f"study {study.name} ({study.file})", study.config["description"]])),
-        f"{_count(study.cells, 'cell')}: models {', '.join(study.models)}; "
+        f"{_count(study.cells, 'cell')}: models {', '.join(study.grid_models)}; "
         f"intermediates {', '.join(study.intermediates)}; seeds {seeds}",
         f"targets {', '.join(study.targets)}",
-        f"{intermediates} intermediate and {trainings} target trainings, {_count(study.attack_cells, 'attack run')}",
+        f"{intermediates} intermediate and {trainings} target trainings, {_count(study.attack_cells, 'attack run')}"
+        + (f", {_count(study.transfer_cells, 'transfer')}" if study.transfer_cells else ""),
     ]
+    if study.challenges:
+        lines.append(f"static sets {', '.join(study.challenges)}")
+    if study.stand_in_cells:
+        heads = ", ".join(f"{name} on {model}, seed {seed}" for model, name, seed in study.stand_in_cells)
+        lines.append(f"trained for attacks alone: {heads}")
     if study.demonstration:
         lines.append("a demonstration: generated data, capped data or a demo's few steps; its scores are no evidence")
     return "\n".join([_wrap(lines[0], "", "  "), *(_wrap(line, "  ", "    ") for line in lines[1:])])
@@ -122,7 +128,8 @@ def _licences(study: studies.Study) -> str:
     rows: dict[tuple, list[str]] = {}
     for one in found:
         if one.name not in made:
-            rows.setdefault((one.licence, "\n".join(filter(None, [one.citation, one.url]))), []).append(one.name)
+            names = rows.setdefault((one.licence, "\n".join(filter(None, [one.citation, one.url]))), [])
+            names += [one.name] if one.name not in names else []  # a static set and its attack have one name
     body = [[", ".join(names), *key] for key, names in rows.items()]
     tables = [_table("", ["name", "licence", "cite"], body, {0: 15, 1: 34, 2: 63})] if body else []
     title = "Licences and citations" + (", most binding first" if groups else "")

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xstilts import paths
+from xstilts import attack_needs, paths
 from xstilts.cost import lengths
 from xstilts.cost.rates import ASSUMED, MEASURED, SCALED
 from xstilts.embedded import DEFAULT_SIZE
@@ -145,15 +145,15 @@ class Amounts:
         found.read += looks * n * length.tokens
         found.read_squares += looks * n * length.squares
 
-    def predictions(self, model: str, targets: list[str], trained: bool) -> Amount:
-        """Of one evaluation (`trained`) or retrieval of `targets`, in all the study's languages. Retrieval reads equal
-        sentences once, which is not known before."""
+    def predictions(self, model: str, targets: list[str], trained: bool, languages: dict | None = None) -> Amount:
+        """Of one evaluation (`trained`) or retrieval of `targets`, in all the study's languages, or in `languages` by
+        target. Retrieval reads equal sentences once, which is not known before."""
         found = Amount(most=not trained)
         for target in targets:
             hyper = self.specs.hyper(self.study.training_task(target) or target, "target", model)
             length = self.length(target, "test", hyper["max_length"])
             splits = ("dev", "test") if not trained and self.study.mines(target) else ("test",)
-            for code in self.study.languages(target):
+            for code in (languages or {}).get(target) or self.study.languages(target):
                 for one in (self.count(target, split, code) for split in splits):
                     if one.n is None or length is None:
                         found.unknown = found.unknown or one.why or f"{target}: no length is known"
@@ -168,31 +168,48 @@ class Amounts:
 
     def attack(self, key: tuple, queries: dict[tuple[str, str], float]) -> Amount:
         """Of one attack: every attacked example once as it is, and once a query. `queries`: (attack, kind) -> their
-        measured mean; without it the attack's budget, which is the most there can be."""
+        measured mean; without it the attack's budget, which is the most there can be. A static set is read once."""
         attack, model, cell = key[0], key[1], self.study.attack_cells[key]
-        found = Amount()
+        identity, found = self.study.catalog.attacks[attack].identity, Amount()
+        if identity["set"]:
+            return self.predictions(model, [identity["set"]["task"]], trained=True)
         for target in cell["targets"]:
-            kind = self.study.kind(target)
-            own = self.predictions(model, [target], trained=kind != "retrieval")
-            if not own.examples:
-                found.unknown = found.unknown or own.unknown
+            mean, budget = queries.get((attack, self.study.kind(target))), identity["budget"]["queries"]
+            if mean is None and budget is None:
+                found.unknown = found.unknown or f"{attack}: it has no limit of queries, and none were counted yet"
                 continue
-            languages = len(self.study.languages(target))
-            rows = own.examples / BOTH_SIDES if kind == "retrieval" else own.examples
-            rows = min(rows, cell["examples"] * languages) if cell["examples"] else rows
-            mean = queries.get((attack, kind))
-            budget = (self.study.catalog.attacks[attack].identity.get("budget") or {}).get("queries", 0)
             found.most |= mean is None
-            found.weaken(own.basis)
             found.weaken(
                 SCALED if mean is not None else ASSUMED, "" if mean is not None else f"{attack}: all its budget"
             )
-            times = 1 + (budget if mean is None else mean)
-            share = rows * times / own.examples + (kind == "retrieval")  # and the pool, once
-            found.examples += rows
-            found.read += share * own.read
-            found.read_squares += share * own.read_squares
+            self._read(found, model, target, cell, 1 + (budget if mean is None else mean))
+        if attack_needs.models(cell["stand_ins"]) and not found.unknown:
+            found.unknown = f"{attack}: what its stand-ins read"
         return found
+
+    def transfer(self, key: tuple) -> Amount:
+        """Of one transfer: at most every example that was attacked on the source, once as it was and once changed."""
+        attack, model, cell = key[0], key[2], self.study.transfer_cells[key]
+        origin = (attack, *(cell["source"][part] for part in ("model", "intermediate", "seed")))
+        found = Amount(most=True)
+        for target in cell["targets"]:
+            self._read(found, model, target, {**cell, "examples": self.study.attack_cells[origin]["examples"]}, 2)
+        return found
+
+    def _read(self, found: Amount, model: str, target: str, cell: dict, times: float) -> None:
+        """Add what reading the sampled examples of a target `times` times takes."""
+        retrieval, codes = self.study.kind(target) == "retrieval", cell["languages"][target]
+        own = self.predictions(model, [target], not retrieval, {target: codes})
+        if not own.examples:
+            found.unknown = found.unknown or own.unknown
+            return
+        rows = own.examples / BOTH_SIDES if retrieval else own.examples
+        rows = min(rows, cell["examples"] * len(codes)) if cell["examples"] else rows
+        found.weaken(own.basis)
+        share = rows * times / own.examples + retrieval  # and the pool, once
+        found.examples += rows
+        found.read += share * own.read
+        found.read_squares += share * own.read_squares
 
 
 def documented(sizes: dict, split: str, language: str) -> tuple[int | None, bool]:

@@ -17,7 +17,7 @@ from xstilts.outputs import Outputs
 from xstilts.study import NONE, Study
 from xstilts.training.settings import of_model
 
-STAGES = ("intermediate", "target", "evaluate", "retrieval", "attack")
+STAGES = ("intermediate", "target", "evaluate", "retrieval", "attack", "transfer")
 
 
 @dataclass
@@ -89,7 +89,7 @@ class Row:
 
 
 def jobs(study: Study, amounts: Amounts, queries: dict, root: Path) -> list[Job]:
-    """Every training, evaluation, retrieval and attack job of a study, in the order of its cells."""
+    """Every training, evaluation, retrieval, attack and transfer job of a study, in the order of its cells."""
     found, done = [], Done(study, amounts, root)
     for model, name, seed in study.cells:
         cell, targets = (model, name, seed), study.cells[model, name, seed]
@@ -107,8 +107,14 @@ def jobs(study: Study, amounts: Amounts, queries: dict, root: Path) -> list[Job]
         if searched:
             amount = amounts.predictions(model, searched, trained=False)
             found.append(Job("retrieval", model, cell, amount, done.retrieved(cell, searched)))
+    for cell in study.stand_in_cells:  # heads that attacks ask beside their victims
+        tasks, mixture = list(study.intermediate_tasks(cell[1])), study.mixtures.get(cell[1])
+        amount = amounts.training("intermediate", cell[0], tasks, mixture)
+        found.append(Job("intermediate", cell[0], cell, amount, done.encoder(cell)))
     for key in study.attack_cells:
         found.append(Job("attack", key[1], key, amounts.attack(key, queries), done.attacked(key)))
+    for key in study.transfer_cells:
+        found.append(Job("transfer", key[2], key, amounts.transfer(key), done.transferred(key)))
     return found
 
 
@@ -135,6 +141,12 @@ class Done:
         tasks = self.study.training_tasks(self.study.attack_cells[key]["targets"])
         before = self.encoder(key[1:]) and all(self.target(key[1:], task) for task in tasks)
         return before and self._there(key[1:], self.files.attack_files(key))
+
+    def transferred(self, key: tuple) -> bool:
+        cell = self.study.transfer_cells[key]
+        origin = (key[0], *(cell["source"][part] for part in ("model", "intermediate", "seed")))
+        before = all(self.target(key[2:], task) for task in self.study.training_tasks(cell["targets"]))
+        return self.attacked(origin) and before and self._there(key[2:], self.files.transfer_files(key))
 
     def _made(self, group: dict, cell: tuple, task: str, spec) -> bool:
         """Whether a checkpoint is there that was made with this very spec."""
@@ -188,7 +200,7 @@ def _work(study: Study, model: str, phase: str, per_update: float | None) -> Wor
 
 
 def _kind(study: Study, job: Job) -> str:
-    if job.stage in ("retrieval", "attack"):
+    if job.stage in ("retrieval", "attack", "transfer"):
         return job.stage
     tasks = study.intermediate_tasks(job.key[1]) if job.stage == "intermediate" else (job.key[-1],)
     return study.kind(tasks[0]) if len(tasks) == 1 else "mixture"

@@ -140,6 +140,8 @@ def needs(study, specs, root: Path, device: str, there: float | None) -> list[di
             found[model].append(specs.intermediate(model, name, seed))
         for task in study.training_tasks(study.cells[model, name, seed]):
             found[model].append(specs.target(model, name, seed, task))
+    for cell in study.stand_in_cells:
+        found[cell[0]].append(specs.intermediate(*cell))
     result = []
     for model, made in found.items():
         read = config(study.catalog.models[model], root / paths.MODEL_DIR.format(study=study.name, model=model))

@@ -111,7 +111,7 @@ def _reads(study) -> Iterator[tuple[str, str, str]]:
     for task in study.trained_tasks():
         for split, languages in study.train_splits(task).items():
             yield from ((task, split, language) for language in languages)
-    for task in study.targets:
+    for task in study.tests:
         for split in Outputs(study).test_splits(task):
             yield from ((task, split, language) for language in study.languages(task))
 
