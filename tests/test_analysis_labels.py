@@ -3,7 +3,7 @@
 import pytest
 
 from xstilts import embedded
-from xstilts.analysis import robustness
+from xstilts.analysis import outcomes, robustness
 from xstilts.analysis.generated import Labels
 from xstilts.files import write_jsonl
 
@@ -49,14 +49,14 @@ def test_shares_of_broken_and_unreadable_labels_by_language_and_as_means(tmp_pat
         rows = examples(tmp_path, "pawsx", language)
         same = [row for row in rows if row["label"] == "1"][:4]
         other = rows[-1]["text_b"]  # a paraphrase no longer where it is another sentence
-        outcomes = [attacked(row, text_b=other if n < harm else hidden(row["text_b"])) for n, row in enumerate(same)]
-        outcomes[3] = attacked(same[3], text_b="Xyzzy plugh.")
-        outcomes.append(attacked(rows[5], "failed", text_b=other))
-        outcomes.append(attacked(rows[6], "skipped", text_b=rows[6]["text_b"]))
-        write_jsonl(tmp_path / f"attacks/charswap/m/none/s1/own/{language}.jsonl", outcomes)
+        told = [attacked(row, text_b=other if n < harm else hidden(row["text_b"])) for n, row in enumerate(same)]
+        told[3] = attacked(same[3], text_b="Xyzzy plugh.")
+        told.append(attacked(rows[5], "failed", text_b=other))
+        told.append(attacked(rows[6], "skipped", text_b=rows[6]["text_b"]))
+        write_jsonl(tmp_path / f"attacks/charswap/m/none/s1/own/{language}.jsonl", told)
     study = spec({"own": ["pawsx"]})  # the target need not have the generator's name
-    found, missing = robustness.load(study, tmp_path)
-    table = robustness.rows(study, found, robustness.Outcomes(study, found))
+    found, missing = outcomes.load(study, tmp_path)
+    table = robustness.rows(outcomes.Outcomes(study, found))
     shares = {row["language"]: (row["broken"], row["unreadable"]) for row in table}
     assert not missing
     assert shares == {"en": (25, 25), "de": (50, 25), "mean": (37.5, 25), "mean_non_en": (50, 25)}
@@ -69,8 +69,8 @@ def test_columns_are_empty_without_a_check_without_successes_and_for_other_data(
         write_jsonl(tmp_path / "examples" / name / "en" / "test.jsonl", rows)
     for generators in ({}, {"own": ["hellaswag"], "held": ["pawsx"]}):
         study = spec(generators, ["en"], ["own", "held"])
-        found, _ = robustness.load(study, tmp_path)
-        table = robustness.rows(study, found, robustness.Outcomes(study, found))
+        found, _ = outcomes.load(study, tmp_path)
+        table = robustness.rows(outcomes.Outcomes(study, found))
         assert len(table) == 4 and all(row["broken"] is row["unreadable"] is None for row in table)
 
 
@@ -93,9 +93,9 @@ def test_what_a_reader_does_not_see_breaks_nothing(tmp_path, generator, language
     edited = [
         [hidden(row[field][0]), *row[field][1:]] if field == "tokens" else hidden(row[field]) for row in rows[:10]
     ]
-    outcomes = [attacked(row, **{field: text}) for row, text in zip(rows, edited, strict=False)]
+    told = [attacked(row, **{field: text}) for row, text in zip(rows, edited, strict=False)]
     labels = Labels(spec({"own": [generator]}, [language]), tmp_path)
-    assert labels("own", language, outcomes) == ["holds"] * 10
+    assert labels("own", language, told) == ["holds"] * 10
 
 
 def test_another_sentence_is_no_translation_in_either_retrieval_task(tmp_path):

@@ -94,7 +94,7 @@ def test_page_opens_offline_and_holds_together(demo):
 
 def test_figures_and_tables_are_there_in_both_forms(demo):
     names = set(outputs(demo[1]))
-    for figure in ("gains", "size_scores", "size_gains", "robustness", "baselines", "layers"):
+    for figure in ("gains", "size_scores", "size_gains", "robustness", "attack_languages", "baselines", "layers"):
         assert {f"{figure}.svg", f"{figure}.png"} <= names
     for table in ("grid", "scores", "gains", "languages_xnli", "robustness", "baselines", "claims", "cost"):
         assert {f"{table}.md", f"{table}.tex"} <= names
@@ -115,7 +115,7 @@ def test_demonstration_banner_and_the_encoders_limits(demo):
 
 def test_captions_say_n_bar_and_selection(demo):
     captions = re.findall(r"<figcaption.*?</figcaption>", page(demo[1]), re.S)
-    assert len(captions) == 6
+    assert len(captions) == 7
     for caption in captions:
         assert "n = " in caption and "1 seed" in caption
         assert "interval" in caption or "size_scores" in caption
@@ -390,7 +390,7 @@ def test_licence_words_are_found_in_every_catalog_entry_that_has_them():
     asks = obligations.groups([*obligations.tasks(catalog, sources), *obligations.models(catalog, models)])
     strict, alike, agreed, silent, recalled = asks.values()
     assert {"mminilmv2-l6", "mminilmv2-l12"} <= set(recalled)
-    assert {"anli", "qqp", "udpos", "xnli", "mnli_translated"} == set(strict)
+    assert {"anli", "anli_r1", "anli_r2", "anli_r3", "qqp", "udpos", "xnli", "mnli_translated"} == set(strict)
     assert {"squad", "squad_v2", "xquad", "mlqa", "panx", "udpos", "anli", "mnli"} <= set(alike) and "xnli" not in alike
     assert {"qqp", "ccg"} == set(agreed) and {"bucc2018", "panx", "mminilmv2-l6", "mminilmv2-l12"} <= set(silent)
     free = {"hellaswag", "commonsenseqa", "tatoeba", "pawsx", "xlm-r-large", "mbert"}
@@ -637,7 +637,7 @@ def test_retrieval_sentences_are_the_resolved_settings(demo):
 
 def test_the_page_names_everything_that_it_was_made_of(demo):
     text = plain(section(page(demo[1]), "reproduce"))
-    assert "ten tables" in text and "train.json" in text and "published.csv" in text and "samples are made" in text
+    assert "twelve tables" in text and "train.json" in text and "published.csv" in text and "samples are made" in text
 
 
 def test_latex_is_escaped():

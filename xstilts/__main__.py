@@ -52,6 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     fetch.add_argument("--config", **changes)
     commands.add_parser("score", help="official XTREME scores of a submission folder", add_help=False)
     commands.add_parser("attack", help="attack one trained model on one file", add_help=False)
+    commands.add_parser("handcheck", help="a sheet of successful attacks for readers to judge", add_help=False)
     export = commands.add_parser("export", help="write a complete Hugging Face folder of a checkpoint")
     export.add_argument("checkpoint", help="folder of an encoder or a target checkpoint")
     export.add_argument("--model", help="folder of its base model (default: the one in models/ beside it)")
@@ -66,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     run.add_argument("study")
 
     arguments, rest = parser.parse_known_args(argv)
-    if rest and arguments.command not in ("run", "score", "attack"):
+    if rest and arguments.command not in ("run", "score", "attack", "handcheck"):
         parser.error(f"unknown arguments: {' '.join(rest)}")
     try:
         return COMMANDS[arguments.command](arguments, rest) or 0
@@ -163,6 +164,12 @@ def _attack(arguments, rest):
     return main(rest)
 
 
+def _handcheck(arguments, rest):
+    from xstilts.handcheck import main
+
+    return main(rest)
+
+
 def _export(arguments, rest):
     from xstilts.files import read_json
     from xstilts.models.export import export
@@ -211,6 +218,7 @@ COMMANDS = {
     "fetch": _fetch,
     "score": _score,
     "attack": _attack,
+    "handcheck": _handcheck,
     "export": _export,
     "share": _share,
     "stages": _stages,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from statistics import NormalDist
 
 import numpy as np
 
@@ -91,3 +92,11 @@ def slopes(x: np.ndarray, replicates: np.ndarray) -> np.ndarray:
     """Least-squares slope of each replicate: x (points,), replicates (points, samples + 1) -> (samples + 1,)."""
     centred = x - x.mean()
     return centred @ replicates / (centred @ centred)
+
+
+def wilson(successes: float, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval of a share, in percent (Wilson 1927; Brown, Cai & DasGupta 2001); n > 0."""
+    z, share = NormalDist().inv_cdf((1 + level) / 2), successes / n
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)

@@ -59,10 +59,7 @@ def rows(spec: dict, estimates: Estimates, choice: dict, baselines: dict[str, st
             names = {"model": model, "intermediate": intermediate, "baseline": baseline, "target": target}
             seeds = estimates.seeds(model, intermediate, target, language)
             _add(result, families, estimates, names | {"language": language}, vector, seeds)
-    for family in families.values():
-        for row, adjusted in zip(family, bootstrap.holm([row["p"] for row in family]), strict=True):
-            row["p_holm"] = adjusted
-            row["method"] += f"; Holm over {len(family)}"
+    adjust(families)
     return result
 
 
@@ -78,18 +75,30 @@ def grid(spec: dict) -> list[tuple[str, str, str]]:
 def _add(result: list, families: dict, estimates: Estimates, names: dict, vector, seeds: list[int]) -> None:
     if vector is None:
         return
+    row = names | measures(vector, seeds, estimates, names["target"], names["language"])
+    kind = names["language"] if names["language"] in MEANS else "language"
+    families.setdefault((names["baseline"] == NONE, kind), []).append(row)
+    result.append(row)
+
+
+def measures(vector, seeds: list[int], estimates: Estimates, target: str, language: str) -> dict:
+    """A paired difference in points with its 95 % interval, p, what it was taken over, and how."""
     low, high = bootstrap.interval(vector)
     spread = "seeds and examples" if len(seeds) > 1 else "examples only (1 seed)"
-    row = {
-        **names,
+    return {
         "gain": float(vector[0]),
         "ci_low": low,
         "ci_high": high,
         "p": bootstrap.p_value(vector),
-        "n_examples": estimates.examples(names["target"], names["language"]),
+        "n_examples": estimates.examples(target, language),
         "n_seeds": len(seeds),
         "method": f"paired bootstrap over {spread}; {estimates.samples} samples",
     }
-    kind = names["language"] if names["language"] in MEANS else "language"
-    families.setdefault((names["baseline"] == NONE, kind), []).append(row)
-    result.append(row)
+
+
+def adjust(families: dict[tuple, list[dict]]) -> None:
+    """Give every row its p after Holm's correction over its family, and say so in its `method`."""
+    for family in families.values():
+        for row, adjusted in zip(family, bootstrap.holm([row["p"] for row in family]), strict=True):
+            row["p_holm"] = adjusted
+            row["method"] += f"; Holm over {len(family)}"

@@ -15,7 +15,7 @@ from xstilts.analysis.load import intermediate_records, training_records
 from xstilts.analysis.tables import COLUMNS
 from xstilts.files import read_json
 
-STAGES = ("intermediate", "target", "evaluate", "retrieval", "attack")
+STAGES = ("intermediate", "target", "evaluate", "retrieval", "attack", "transfer")
 ALL, TOTAL = "all", "total"
 
 

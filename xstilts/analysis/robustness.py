@@ -1,126 +1,121 @@
-"""robustness.csv: scores before and after an attack, over the same sampled examples for every model."""
+"""robustness.csv and transfer.csv: scores before and after an attack, over the same examples for every model."""
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from xstilts import paths
-from xstilts.analysis import bootstrap, generated
-from xstilts.analysis.load import inside
-from xstilts.files import read_jsonl
+from xstilts.analysis import bootstrap
+from xstilts.analysis.outcomes import MEANS, MEASURES, SET, STATIC, Measured, Outcomes
 
-Attacked = dict[tuple[str, str, str, int, str, str], dict]
+ALL = "all"  # in place of a seed: the mean over seeds
 
 
-def load(spec: dict, results: Path) -> tuple[Attacked, list[dict]]:
-    """(outcomes by attack, model, intermediate, seed, target, language; what is missing).
-
-    An entry holds `clean` and `attacked`, arrays (n, 1) of scores 0-1 or (n, 3) of counts (correct, predicted, gold),
-    and the rows' `outcome`, `queries`, `perturbed`, `similarity` and `label` (`generated.Labels`).
-    """
-    found, missing, labels = {}, [], generated.Labels(spec, results)
-    for cell in spec["attack_cells"]:
-        names = {key: cell[key] for key in ("attack", "model", "intermediate", "seed")}
-        for target in cell["targets"]:
-            for language in spec["targets"][target]["languages"]:
-                path = inside(results, paths.attack_rows(target, language), **names)
-                if path.is_file():
-                    rows = read_jsonl(path)
-                    entry = _arrays(rows) | {"label": labels(target, language, rows)}
-                    found[*names.values(), target, language] = entry
-                else:
-                    file = path.relative_to(results).as_posix()
-                    missing.append({**names, "target": target, "language": language, "file": file})
-    return found, missing
-
-
-def _arrays(rows: list[dict]) -> dict:
-    counts = any("clean_counts" in row for row in rows)
-    return {
-        name: np.array([row.get(f"{name}_counts", [0, 0, 0]) if counts else [row[name]] for row in rows], dtype=float)
-        for name in ("clean", "attacked")
-    } | {name: [row.get(name) for row in rows] for name in ("outcome", "queries", "perturbed", "similarity")}
-
-
-class Outcomes:
-    """Clean and attacked scores with replicates; the same draw of examples for every cell of a target."""
-
-    def __init__(self, spec: dict, found: Attacked):
-        self.languages = {target: identity["languages"] for target, identity in spec["targets"].items()}
-        self.vectors: dict[tuple, dict[str, np.ndarray]] = {}
-        samples, seed = spec["bootstrap"]["samples"], spec["bootstrap"]["seed"]
-        for key, entry in found.items():
-            width, rows = entry["clean"].shape[1], len(entry["clean"])
-            rng = bootstrap.generator(seed, f"attack/{key[4]}/{rows}")
-            sums = bootstrap.resampled_sums(np.hstack([entry["clean"], entry["attacked"]]), samples, rng)
-            self.vectors[key] = {
-                "clean": bootstrap.score(sums[:, :width], rows),
-                "attacked": bootstrap.score(sums[:, width:], rows),
-            }
-
-    def get(self, cell: tuple, language: str, measure: str) -> np.ndarray | None:
-        """`clean` or `attacked` of (attack, model, intermediate, seed, target) as a vector, or None."""
-        codes = self.codes(cell[4], language)
-        if not codes or any((*cell, code) not in self.vectors for code in codes):
-            return None
-        return np.mean([self.vectors[*cell, code][measure] for code in codes], axis=0)
-
-    def codes(self, target: str, language: str) -> list[str]:
-        """The languages behind a code, `mean` or `mean_non_en`."""
-        if language not in ("mean", "mean_non_en"):
-            return [language]
-        return [code for code in self.languages[target] if language == "mean" or code != "en"]
-
-
-def rows(spec: dict, found: Attacked, outcomes: Outcomes) -> list[dict]:
-    """Rows a language, then `mean` and `mean_non_en` over the study's languages where all are there.
+def rows(outcomes: Outcomes) -> list[dict]:
+    """Rows a language, then `mean` and `mean_non_en` over the attack's languages of the target where all are there;
+    a row a seed and, of several, one of their mean (seed `all`).
 
     clean, attacked: the task's score over all n examples (skipped ones keep their score). success_rate: succeeded /
-    (succeeded + failed), the attacks on examples that were right before, in percent. queries, perturbed, similarity:
-    means over attacked examples. broken: of the successful adversaries of generated data the share in percent whose
-    label does not follow from the edited text any more; unreadable: the share that cannot be judged. ci: 95 %
-    percentile interval of `attacked` over examples.
+    (succeeded + failed), the attacks on examples that were right before, in percent. queries, perturbed, similarity,
+    vanished (candidates that became the original's tokens), refused (by a constraint): means over attacked examples;
+    timed_out: percent of them that ended for lack of time. broken: of the successful adversaries of generated data the
+    share in percent whose label does not follow from the edited text any more; unreadable: the share that cannot be
+    judged. ci: 95 % percentile interval of `attacked`, over examples, of `all` over seeds too. success_low,
+    success_high: see `_success`. Texts of a static set have no unchanged original, so clean, success_rate, perturbed
+    and similarity are empty there.
     """
     result = []
-    for cell in spec["attack_cells"]:
-        names = {key: cell[key] for key in ("attack", "model", "intermediate", "seed")}
-        for target in cell["targets"]:
-            for language in [*spec["targets"][target]["languages"], "mean", "mean_non_en"]:
-                one = (*names.values(), target)
-                attacked = outcomes.get(one, language, "attacked")
-                if attacked is None:
-                    continue
-                entries = [found[*one, code] for code in outcomes.codes(target, language)]
-                low, high = bootstrap.interval(attacked)
-                result.append({
-                    **names, "target": target, "language": language, "mode": "adaptive", **_summary(entries),
-                    "clean": float(outcomes.get(one, language, "clean")[0]), "attacked": float(attacked[0]),
-                    "ci_low": low, "ci_high": high,
-                })  # fmt: skip
+    for family in outcomes.families:
+        measured = outcomes.measured(family)
+        for model, intermediate, target in outcomes.cells[family]:
+            cell = (model, intermediate, target)
+            for language in [*measured.languages[target], *MEANS]:
+                seeds = measured.attacked.seeds(*cell, language)
+                for chosen in [*([seed] for seed in seeds), *([seeds] if len(seeds) > 1 else [])]:
+                    names = {"model": model, "intermediate": intermediate, "target": target, "language": language}
+                    names["seed"] = chosen[0] if len(chosen) == 1 else ALL
+                    about = {**names, **family._asdict(), "source": family.source or None}
+                    result.append(about | _measures(measured, cell, language, chosen))
     return result
 
 
-def _summary(entries: list[dict]) -> dict:
-    """Counts are sums over languages; rates and means are plain means over languages, as scores are."""
-    summary = {
-        "n": sum(len(one["outcome"]) for one in entries),
-        "skipped": sum(one["outcome"].count("skipped") for one in entries),
-        "success_rate": _mean(
-            [_mean([100.0 * (what == "succeeded") for what in one["outcome"] if what != "skipped"]) for one in entries]
-        ),
-    }
-    for name in ("queries", "perturbed", "similarity"):
-        pairs = [list(zip(one["outcome"], one[name], strict=True)) for one in entries]
-        summary[name] = _mean([_mean([value for outcome, value in pair if outcome != "skipped"]) for pair in pairs])
+def _measures(measured: Measured, cell: tuple, language: str, seeds: list[int]) -> dict:
+    attacked = measured.attacked.get(*cell, language, seeds)
+    low, high = bootstrap.interval(attacked)
+    by_seed = measured.entries(*cell, language, seeds)
+    row = {**_summary(by_seed), "attacked": float(attacked[0]), "ci_low": low, "ci_high": high}
+    if all(entry["clean"] is not None for entries in by_seed for entry in entries):
+        row["clean"] = float(measured.clean.get(*cell, language, seeds)[0])
+        row |= _success(measured, cell, language, seeds, by_seed)
+    else:
+        row |= {"perturbed": None, "similarity": None}
+    return row
+
+
+def _success(measured: Measured, cell: tuple, language: str, seeds: list[int], by_seed: list[list[dict]]) -> dict:
+    """success_rate with a 95 % interval; nothing where no example was attacked.
+
+    One language and seed: Wilson's interval. Means (over languages that have attacked examples, over seeds): percentile
+    bootstrap over examples and seeds, with the draws of `attacked`. Where every part is 0, or every part is 100,
+    replicates do not differ; there Wilson's interval of the part with the fewest attacked examples stands.
+    """
+    codes = measured.codes(cell[-1], language)
+    known = [code for code in codes if set(seeds) <= set(measured.success.seeds(*cell, code))]
+    if not known:
+        return {}
+    vector = np.mean([measured.success.get(*cell, code, seeds) for code in known], axis=0)
+    rate, parts = float(vector[0]), [entry["outcome"] for entries in by_seed for entry in entries]
+    tried = min(filter(None, (len(outcome) - outcome.count("skipped") for outcome in parts)))
+    if len(parts) == 1 or rate in (0.0, 100.0):
+        low, high = bootstrap.wilson(rate / 100 * tried, tried)
+    else:
+        low, high = bootstrap.interval(vector)
+    return {"success_rate": rate, "success_low": low, "success_high": high}
+
+
+def _summary(by_seed: list[list[dict]]) -> dict:
+    """Counts are sums over languages and seeds; rates and means are plain means over languages, as scores are."""
+    outcomes = [entry["outcome"] for entries in by_seed for entry in entries]
+    summary = {"n": sum(map(len, outcomes)), "skipped": sum(one.count("skipped") for one in outcomes)}
+    for name in (*MEASURES, "timed_out"):
+        summary[name] = _mean([_mean([_attacked(entry, name) for entry in entries]) for entries in by_seed])
     for name, verdicts in (("broken", ["broken"]), ("unreadable", ["unclear", "unreadable"])):
-        summary[name] = _mean(
-            [_mean([100.0 * (one in verdicts) for one in entry["label"] if one is not None]) for entry in entries]
-        )
+        summary[name] = _mean([_mean([_share(entry, verdicts) for entry in entries]) for entries in by_seed])
     return summary
+
+
+def _attacked(entry: dict, name: str) -> float | None:
+    """Mean of a column over attacked examples."""
+    pairs = zip(entry["outcome"], entry[name], strict=True)
+    return _mean([value for outcome, value in pairs if outcome != "skipped"])
+
+
+def _share(entry: dict, verdicts: list[str]) -> float | None:
+    """Percent of the judged labels with one of these verdicts."""
+    return _mean([100.0 * (one in verdicts) for one in entry["label"] if one is not None])
 
 
 def _mean(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return float(sum(known) / len(known)) if known else None
+
+
+def transfer(table: list[dict]) -> list[dict]:
+    """transfer.csv from the rows of robustness.csv: texts made on one model, put to another; means over languages.
+
+    n: texts that count, those that beat the source, of examples that the victim had right. success_rate: percent of
+    these that beat the victim too, the transfer rate. attacked: score over all sampled examples, each with the
+    text that beat the source or, where none did, unchanged. Of several seeds of a victim their mean, n their sum.
+    """
+    static = [row for row in table if row["mode"] == STATIC and row["source"] != SET and row["language"] == "mean"]
+    together = {_cell(row) for row in static if row["seed"] == ALL}
+    keys = ("attack", "target", "source", "model", "intermediate", "attacked")
+    return [
+        {**{key: row[key] for key in keys}, "n": row["n"] - row["skipped"]}
+        | {key: row.get(key) for key in ("success_rate", "success_low", "success_high")}
+        for row in static
+        if row["seed"] == ALL or _cell(row) not in together
+    ]
+
+
+def _cell(row: dict) -> tuple:
+    return tuple(row[key] for key in ("attack", "target", "source", "model", "intermediate"))

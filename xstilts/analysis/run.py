@@ -1,4 +1,4 @@
-"""The eight tables of a study's results, from its results folder alone. No model, no torch, seconds."""
+"""The ten tables of a study's results, from its results folder alone. No model, no torch, seconds."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from pathlib import Path
 from xstilts import catalog as catalogs
 from xstilts.analysis import (
     baselines,
+    changes,
     claims,
     comparisons,
     context,
     cost,
     layers,
     load,
+    outcomes,
     robustness,
     scaling,
     scores,
@@ -22,7 +24,8 @@ from xstilts.analysis.estimates import Estimates
 
 
 def analyse(spec: dict, results: Path, catalog: catalogs.Catalog | None = None) -> None:
-    """Compute scores, baselines, retrieval, robustness, comparisons, scaling, claims, cost; write each as .csv.
+    """Compute scores, baselines, retrieval, robustness (its changes, transfer), comparisons, scaling, claims, cost;
+    write each as .csv.
 
     A missing prediction or attack file leaves its rows out; the report lists it. Raises UserError where a file is
     broken or does not fit its gold file.
@@ -33,8 +36,8 @@ def analyse(spec: dict, results: Path, catalog: catalogs.Catalog | None = None) 
     compared = {key: arrays for key, arrays in shallow.items() if key[3] in spec["targets"]}
     estimates = Estimates(spec, cells.metrics | compared)
     choice = comparisons.chosen(spec, records)
-    attacked, _ = robustness.load(spec, results)
-    outcomes = robustness.Outcomes(spec, attacked)
+    attacked = outcomes.Outcomes(spec, outcomes.load(spec, results)[0])
+    robust = robustness.rows(attacked)
     catalog = catalog or catalogs.load()
     tasks = spec.get("catalog") or {name: task.identity for name, task in catalog.tasks.items()}
     english = comparisons.chosen(spec, records, context.english(spec, tasks))
@@ -43,9 +46,11 @@ def analyse(spec: dict, results: Path, catalog: catalogs.Catalog | None = None) 
         "scores": scores.rows(spec, cells, records),
         "baselines": baselines.rows(shallow, spec),
         "retrieval": layers.rows(spec, results),
-        "robustness": robustness.rows(spec, attacked, outcomes),
+        "robustness": robust,
+        "robustness_changes": changes.rows(attacked),
+        "transfer": robustness.transfer(robust),
         "comparisons": comparisons.rows(spec, estimates, choice, baselines.named(shallow, spec)),
-        "scaling": scaling.rows(spec, estimates, outcomes),
+        "scaling": scaling.rows(spec, estimates, attacked),
         "claims": claims.rows(catalog.claims, checked),
         "cost": cost.rows(spec, results),
     }

@@ -7,7 +7,7 @@ import numpy as np
 from xstilts.analysis import bootstrap
 from xstilts.analysis.comparisons import NONE
 from xstilts.analysis.estimates import Estimates
-from xstilts.analysis.robustness import Outcomes
+from xstilts.analysis.outcomes import ADAPTIVE, Outcomes
 
 MEASURES = ("score", "gain", "attacked", "robustness_change")
 LEAST = 3  # sizes: two points always lie on a line
@@ -18,19 +18,24 @@ def rows(spec: dict, estimates: Estimates, outcomes: Outcomes) -> list[dict]:
     """A row a family, target, intermediate and measure, fitted or refused.
 
     Measures are means over the non-English languages: `score`; `gain` = score minus that of `none`; `attacked` =
-    score under attack, mean over attacks; `robustness_change` = attacked minus attacked of `none`. slope: points per
-    tenfold non-embedding parameters, least squares within one family, 95 % interval by bootstrap.
+    score under the study's adaptive attacks of the target, plain mean over them (`why` names them), a size counts where
+    it has all of them; `robustness_change` = attacked minus attacked of `none`, paired by example and seed. slope:
+    points per tenfold non-embedding parameters, least squares within one family, 95 % interval by bootstrap.
     """
     families = list(dict.fromkeys(model["family"] for model in spec["models"].values()))
     intermediates = list(dict.fromkeys(cell["intermediate"] for cell in spec["cells"]))
+    attacked = _Attacked(outcomes)
     result = []
     for family in families:
         for target in spec["targets"]:
             for intermediate in intermediates:
                 for measure in MEASURES:
-                    points = _points(spec, family, target, intermediate, measure, estimates, outcomes)
+                    points = _points(spec, family, target, intermediate, measure, estimates, attacked)
                     names = {"family": family, "target": target, "intermediate": intermediate, "measure": measure}
-                    result.append({**names, "n_sizes": len(points), **_fit(points, intermediate, measure)})
+                    fit = _fit(points, intermediate, measure)
+                    if fit["status"] == "fitted" and measure in ("attacked", "robustness_change"):
+                        fit["why"] += f"; mean over attacks: {', '.join(attacked.attacks[target])}"
+                    result.append({**names, "n_sizes": len(points), **fit})
     return result
 
 
@@ -46,7 +51,7 @@ def _fit(points: dict[int, np.ndarray], intermediate: str, measure: str) -> dict
     return {"slope": float(slope[0]), "ci_low": low, "ci_high": high, "status": "fitted", "why": why}
 
 
-def _points(spec, family, target, intermediate, measure, estimates, outcomes) -> dict[int, np.ndarray]:
+def _points(spec, family, target, intermediate, measure, estimates, attacked) -> dict[int, np.ndarray]:
     """Non-embedding parameters -> vector (samples + 1,), smallest first; equal sizes: the first of the study."""
     points = {}
     for model, about in spec["models"].items():
@@ -57,27 +62,32 @@ def _points(spec, family, target, intermediate, measure, estimates, outcomes) ->
         elif measure == "gain":
             vector = estimates.gain(model, intermediate, target, LANGUAGE)[0]
         else:
-            vector = _attacked(spec, model, intermediate, target, outcomes)
-            if measure == "robustness_change" and vector is not None:
-                before = _attacked(spec, model, NONE, target, outcomes)
-                vector = None if before is None else vector - before
+            vector = attacked.mean(measure, model, intermediate, target)
         if vector is not None:
             points.setdefault(about["non_embedding_parameters"], vector)
     return dict(sorted(points.items()))
 
 
-def _attacked(spec: dict, model: str, intermediate: str, target: str, outcomes: Outcomes) -> np.ndarray | None:
-    """Mean over attacks of the mean over seeds; None unless every attack of the study has a result."""
-    means = []
-    for attack in spec["attacks"]:
-        cells = [
-            (attack, model, intermediate, cell["seed"], target)
-            for cell in spec["attack_cells"]
-            if (cell["attack"], cell["model"], cell["intermediate"]) == (attack, model, intermediate)
-        ]
-        vectors = [outcomes.get(cell, LANGUAGE, "attacked") for cell in cells]
-        vectors = [vector for vector in vectors if vector is not None]
-        if not vectors:
-            return None
-        means.append(np.mean(vectors, axis=0))
-    return np.mean(means, axis=0) if means else None
+class _Attacked:
+    """`attacked` and `robustness_change` of every cell, mean over the adaptive attacks of its target."""
+
+    def __init__(self, outcomes: Outcomes):
+        self.attacks: dict[str, list[str]] = {}  # target -> attacks that have languages other than English
+        self._vectors: dict[tuple, np.ndarray] = {}
+        for family in outcomes.families:
+            if family.mode != ADAPTIVE:
+                continue
+            for target, codes in outcomes.languages[family].items():
+                if any(code != "en" for code in codes):
+                    self.attacks.setdefault(target, []).append(family.attack)
+            measured = outcomes.measured(family).attacked
+            for cell in outcomes.cells[family]:
+                key = (family.attack, *cell)
+                self._vectors["attacked", *key] = measured.get(*cell, LANGUAGE)
+                self._vectors["robustness_change", *key] = measured.gain(*cell, LANGUAGE)[0]
+
+    def mean(self, measure: str, model: str, intermediate: str, target: str) -> np.ndarray | None:
+        """Mean over attacks; None unless every attack of the target has a result."""
+        keys = [(measure, attack, model, intermediate, target) for attack in self.attacks.get(target, [])]
+        vectors = [self._vectors.get(key) for key in keys]
+        return None if not vectors or any(vector is None for vector in vectors) else np.mean(vectors, axis=0)

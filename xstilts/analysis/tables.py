@@ -18,7 +18,11 @@ COLUMNS = {
     "baselines": "target language baseline metric value n",
     "retrieval": "model intermediate seed target language split direction layer rule metric value n",
     "robustness": "model intermediate target language seed attack mode n skipped clean attacked success_rate queries "
-    "perturbed similarity broken unreadable ci_low ci_high",
+    "perturbed similarity broken unreadable ci_low ci_high source success_low success_high "
+    "vanished refused timed_out",
+    "robustness_changes": "attack mode source model intermediate target language change change_low change_high p "
+    "p_holm drop_change drop_low drop_high n_examples n_seeds method",
+    "transfer": "attack target source model intermediate n success_rate success_low success_high attacked",
     "comparisons": "model intermediate baseline target language gain ci_low ci_high p p_holm n_examples n_seeds method",
     "scaling": "family target intermediate measure n_sizes slope ci_low ci_high status why",
     "claims": "claim measure published source value ci_low ci_high verdict why",

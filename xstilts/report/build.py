@@ -12,7 +12,21 @@ import markupsafe
 from xstilts import __version__
 from xstilts import catalog as catalogs
 from xstilts.files import replacing, write_text
-from xstilts.report import datachecks, failures, layers, licences, narrative, samples, sections, setting, shallow, style
+from xstilts.report import (
+    attack_narrative,
+    datachecks,
+    failures,
+    gallery,
+    layers,
+    licences,
+    narrative,
+    robustness,
+    samples,
+    sections,
+    setting,
+    shallow,
+    style,
+)
 from xstilts.report.contents import DAGGER, Contents
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -30,7 +44,7 @@ def report(spec: dict, results: Path, catalog: catalogs.Catalog | None = None) -
     for table in tables.values():
         write_text(results / "tables" / f"{table.name}.md", table.markdown())
         write_text(results / "tables" / f"{table.name}.tex", table.latex())
-    write_text(results / "report.html", page(contents, drawings, tables))
+    write_text(results / "report.html", page(contents, drawings, tables, gallery.gallery(contents, results)))
 
 
 def figures(contents: Contents, folder: Path) -> dict[str, str]:
@@ -67,7 +81,7 @@ def all_tables(contents: Contents) -> dict[str, sections.Table]:
     """Every table of the report by name."""
     tables = [sections.grid(contents), failures.table(contents), sections.scores(contents), sections.gains(contents)]
     tables += [sections.languages(contents, target) for target in contents.targets]
-    tables += [sections.scaling(contents), sections.robustness(contents)]
+    tables += [sections.scaling(contents), *robustness.all_tables(contents)]
     tables += [shallow.baselines(contents), shallow.intermediates(contents), layers.table(contents)]
     tables += [datachecks.summary(contents), datachecks.pieces(contents)]
     tables += [datachecks.all_data(contents), datachecks.all_pieces(contents)]
@@ -84,8 +98,8 @@ def all_tables(contents: Contents) -> dict[str, sections.Table]:
     return {table.name: table for table in tables}
 
 
-def page(contents: Contents, drawings: dict[str, str], tables: dict) -> str:
-    """The HTML text."""
+def page(contents: Contents, drawings: dict[str, str], tables: dict, attacked: list[dict] = ()) -> str:
+    """The HTML text. attacked: the gallery of attacked texts."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -105,6 +119,8 @@ def page(contents: Contents, drawings: dict[str, str], tables: dict) -> str:
         captions=narrative.captions(contents),
         trend=narrative.trend(contents),
         figures=drawings,
+        numbers={name: number for number, name in enumerate(drawings, 1)},
+        attacks={"about": attack_narrative.about(contents), "gallery": attacked, "most": robustness.MOST},
         tables=tables,
         samples=samples.samples(contents),
         languages=[f"languages_{target}" for target in contents.targets],

@@ -6,10 +6,11 @@ import csv
 from pathlib import Path
 from statistics import fmean, stdev
 
-from xstilts.analysis import comparisons, load, tables
+from xstilts.analysis import comparisons, load, outcomes, tables
 from xstilts.analysis.context import MODEL
 from xstilts.catalog import GROUPS, XTREME
 from xstilts.report import style
+from xstilts.report.attacks import Attacks
 
 NONE = "none"
 ENGLISH = "en"
@@ -27,7 +28,8 @@ class Contents:
         self.models = sorted(spec["models"], key=lambda name: spec["models"][name]["non_embedding_parameters"])
         self.intermediates = style.intermediates(dict.fromkeys(cell["intermediate"] for cell in spec["cells"]))
         self.targets = sorted(spec["targets"], key=self._place)
-        self.attacks = list(spec["attacks"])
+        self.attacked = Attacks(spec, self.tables)
+        self.attacks = self.attacked.names
         self.colours = {name: style.MODEL_COLOURS[i % len(style.MODEL_COLOURS)] for i, name in enumerate(self.models)}
         self.markers = {name: style.MARKERS[i % len(style.MARKERS)] for i, name in enumerate(self.intermediates)}
         self.choice = comparisons.chosen(spec, self.records)
@@ -142,27 +144,28 @@ class Contents:
     def missing(self) -> list[dict]:
         """Cells of the study's grid (scores and attacks) that the tables lack, with the languages that are missing."""
         seeds = {(*key, seed) for key, values in self._scores.items() for seed in values}
-        attacked = {
-            (row["attack"], row["model"], row["intermediate"], row["seed"], row["target"], row["language"])
-            for row in self.tables["robustness"]
-        }
         result = []
-        for cell in [*self.spec["cells"], *self.spec["attack_cells"]]:
-            attack, model, intermediate, seed = (cell.get(key) for key in ("attack", "model", "intermediate", "seed"))
+        for cell in self.spec["cells"]:
+            model, intermediate, seed = cell["model"], cell["intermediate"], cell["seed"]
             for target in cell["targets"]:
                 codes = [
                     code
                     for code in self.spec["targets"][target]["languages"]
-                    if (
-                        (attack, model, intermediate, seed, target, code) not in attacked
-                        if attack
-                        else (model, intermediate, target, code, seed) not in seeds
-                    )
+                    if (model, intermediate, target, code, seed) not in seeds
                 ]
-                if codes:
-                    result.append({"attack": attack, "model": model, "intermediate": intermediate, "seed": seed,
-                                   "target": target, "languages": codes})  # fmt: skip
-        return result
+                result.append({"attack": None, "source": "", "model": model, "intermediate": intermediate,
+                               "seed": seed, "target": target, "languages": codes})  # fmt: skip
+        there = {
+            (row["attack"], row["source"] or "", row["model"], row["intermediate"], row["seed"], row["target"],
+             row["language"])
+            for row in self.tables["robustness"]
+        }  # fmt: skip
+        for run, asked in outcomes.runs(self.spec):
+            key = (run.family.attack, run.family.source, run.model, run.intermediate, run.seed, run.target)
+            codes = [code for code in asked if (*key, code) not in there]
+            names = ("attack", "source", "model", "intermediate", "seed", "target")
+            result.append({**dict(zip(names, key, strict=True)), "languages": codes})
+        return [one for one in result if one["languages"]]
 
     def expected(self, model: str, intermediate: str, target: str) -> int:
         """Score files that the study asks for in one cell of the grid (seeds x languages); 0: not asked for."""
@@ -178,42 +181,7 @@ class Contents:
             and row["status"] == "fitted"
         }
 
-    # ---- attacks and published numbers
-    def attacked(self, attack: str, model: str, intermediate: str, target: str) -> dict | None:
-        """Means over seeds of one attack's `mean` rows; intervals from the only seed, else the mean of theirs."""
-        rows = [
-            row
-            for row in self.tables["robustness"]
-            if (row["attack"], row["model"], row["intermediate"], row["target"], row["language"])
-            == (attack, model, intermediate, target, "mean")
-        ]
-        names = ("clean", "attacked", "success_rate", "queries", "perturbed", "similarity", "broken", "unreadable")
-        names += ("ci_low", "ci_high")
-        if not rows:
-            return None
-        found = {name: [row[name] for row in rows if row[name] is not None] for name in names}
-        means = {name: fmean(values) if values else None for name, values in found.items()}
-        return {**means, "n": sum(row["n"] for row in rows), "skipped": sum(row["skipped"] for row in rows)}
-
-    def labels(self, attack: str) -> dict[str, float] | None:
-        """Of an attack's successes on generated data, whatever model and language: `successes` (how many), `broken` and
-        `unreadable` (percent), and `worst`, (target, language, broken percent). None where none could be judged."""
-        counts: dict[tuple[str, str], list[float]] = {}
-        for row in self.tables["robustness"]:
-            if row["attack"] == attack and row["language"] in self.languages and row["broken"] is not None:
-                successes = round((row["n"] - row["skipped"]) * row["success_rate"] / 100)
-                found = counts.setdefault((row["target"], row["language"]), [0, 0.0, 0.0])
-                for place, share in enumerate((100, row["broken"], row["unreadable"])):
-                    found[place] += successes * share / 100
-        if not counts:
-            return None
-        total, broken, unreadable = (sum(found[place] for found in counts.values()) for place in range(3))
-        worst = max(counts, key=lambda key: counts[key][1] / counts[key][0])
-        return {
-            "successes": round(total), "broken": 100 * broken / total, "unreadable": 100 * unreadable / total,
-            "worst": (*worst, 100 * counts[worst][1] / counts[worst][0]),
-        }  # fmt: skip
-
+    # ---- published numbers
     def published(self) -> list[dict]:
         """Rows of catalog/published.csv: means over all languages of this study's targets, of the paper's encoder."""
         with open(self.catalog.published_path, encoding="utf-8", newline="") as handle:

@@ -12,8 +12,9 @@ from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from xstilts.catalog import GROUPS
-from xstilts.report import layers, style
+from xstilts.report import attack_figures, layers, style
 from xstilts.report.contents import NONE, Contents
+from xstilts.report.drawing import legend, mark, text
 
 
 def gains(contents: Contents) -> Figure | None:
@@ -37,24 +38,24 @@ def gains(contents: Contents) -> Figure | None:
         columns = [places[name] for name in contents.targets if contents.spec["targets"][name]["group"] == group]
         if columns:
             axes.plot([min(columns) + 0.05, max(columns) + 0.95], [-0.42, -0.42], color=style.RULE, lw=1.2)
-            _text(axes, np.mean(columns) + 0.5, -0.68, style.GROUP_LABELS[group], color=style.MUTED, size=9)
+            text(axes, np.mean(columns) + 0.5, -0.68, style.GROUP_LABELS[group], color=style.MUTED, size=9)
     for name, place in places.items():
-        _text(axes, place + 0.5, -0.1, style.target(name), weight="bold", size=9.5)
-    _text(axes, mean_at + 0.5, -0.1, "mean", weight="bold", size=9.5, color=style.MUTED)
+        text(axes, place + 0.5, -0.1, style.target(name), weight="bold", size=9.5)
+    text(axes, mean_at + 0.5, -0.1, "mean", weight="bold", size=9.5, color=style.MUTED)
     for model in models:
         axes.plot(-3.05, top + 0.48, "o", color=contents.colours[model], ms=7)
         size = style.parameters(contents.spec["models"][model]["non_embedding_parameters"])
-        _text(axes, -2.85, top + 0.48, f"{model}", ha="left", weight="bold")
-        _text(axes, max(places.values()) + 1, top + 0.48, f"{size} non-embedding parameters", ha="right",
+        text(axes, -2.85, top + 0.48, f"{model}", ha="left", weight="bold")
+        text(axes, max(places.values()) + 1, top + 0.48, f"{size} non-embedding parameters", ha="right",
               color=style.MUTED, size=8.5)  # fmt: skip
         top += 0.85
         for _, name in [row for row in rows if row[0] == model]:
             axes.plot(-2.95, top + 0.47, contents.markers[name], color=style.INK, mfc="none", ms=5.5)
-            _text(axes, -2.7, top + 0.5, contents.label(name), ha="left")
+            text(axes, -2.7, top + 0.5, contents.label(name), ha="left")
             for target, place in places.items():
                 _cell(axes, place, top, values[model, name, target], colours, norm)
             mean = contents.mean_gain(model, name)
-            _text(axes, mean_at + 0.5, top + 0.5, style.signed(mean), color=style.MUTED)
+            text(axes, mean_at + 0.5, top + 0.5, style.signed(mean), color=style.MUTED)
             top += 0.95
         top += 0.3
     axes.set_xlim(-3.3, mean_at + 1.05)
@@ -76,17 +77,13 @@ def _columns(contents: Contents) -> dict[str, float]:
 def _cell(axes, place: float, top: float, row: dict | None, colours, norm) -> None:
     if row is None:
         axes.add_patch(Rectangle((place + 0.03, top + 0.03), 0.94, 0.88, fc="none", ec=style.RULE, hatch="////", lw=0))
-        _text(axes, place + 0.5, top + 0.5, "–", color=style.MUTED)
+        text(axes, place + 0.5, top + 0.5, "–", color=style.MUTED)
         return
     colour = colours(norm(np.clip(row["gain"], norm.vmin, norm.vmax)))
     axes.add_patch(Rectangle((place + 0.03, top + 0.03), 0.94, 0.88, fc=colour, ec="none"))
     clear = row["ci_low"] > 0 or row["ci_high"] < 0
-    _text(axes, place + 0.5, top + 0.5, style.signed(row["gain"]) + (" •" if clear else ""), size=9.5,
+    text(axes, place + 0.5, top + 0.5, style.signed(row["gain"]) + (" •" if clear else ""), size=9.5,
           color=style.ink_on(colour), weight="bold" if clear else "normal")  # fmt: skip
-
-
-def _text(axes, x: float, y: float, text: str, ha: str = "center", size: float = 10, **kwargs) -> None:
-    axes.text(x, y, text, ha=ha, va="center", size=size, **kwargs)
 
 
 def size_scores(contents: Contents) -> Figure | None:
@@ -98,7 +95,7 @@ def size_scores(contents: Contents) -> Figure | None:
             seeds = contents.seeds(model, name, target, "mean_non_en")
             if len(seeds) > 1:
                 axes.plot([x] * len(seeds), seeds, ".", color=contents.colours[model], alpha=0.45, ms=4)
-            _mark(axes, contents, model, name, x, value)
+            mark(axes, contents, model, name, x, value)
         return value
 
     return _by_size(contents, draw, contents.intermediates, "score")
@@ -112,7 +109,7 @@ def size_gains(contents: Contents) -> Figure | None:
         if row is None:
             return None
         axes.plot([x, x], [row["ci_low"], row["ci_high"]], color=contents.colours[model], lw=1.6, solid_capstyle="butt")
-        _mark(axes, contents, model, name, x, row["gain"])
+        mark(axes, contents, model, name, x, row["gain"])
         return row["gain"]
 
     return _by_size(contents, draw, [name for name in contents.intermediates if name != NONE], "gain", zero=True)
@@ -150,7 +147,7 @@ def _by_size(contents: Contents, draw, names: list[str], what: str, zero: bool =
         axes.set_axis_off()
     figure.supxlabel("non-embedding parameters (log scale)", size=9.5, color=style.MUTED)
     figure.supylabel(f"{what}, points", size=9.5, color=style.MUTED)
-    _legend(figure, contents, names)
+    legend(figure, contents, names)
     return figure if drawn else None
 
 
@@ -165,69 +162,6 @@ def _trends(axes, contents: Contents, target: str, name: str, measure: str, poin
         middle, level = np.log10(sizes).mean(), np.mean(list(known.values()))
         ends = np.array([sizes.min(), sizes.max()])
         axes.plot(ends, level + slope * (np.log10(ends) - middle), color=style.SHALLOW, lw=1, zorder=1)
-
-
-def _mark(axes, contents: Contents, model: str, name: str, x: float, y: float, hollow: bool = False) -> None:
-    colour = contents.colours[model]
-    axes.plot(x, y, contents.markers[name], color=colour, mfc=style.PAPER if hollow else colour, ms=6.5,
-              mew=1.3, zorder=3)  # fmt: skip
-
-
-def _legend(figure: Figure, contents: Contents, names: list[str], models: bool = True, extra=()) -> None:
-    """Models by colour, intermediates by marker, in one line above the panels."""
-    keys = []
-    if models:
-        keys += [Line2D([], [], ls="", marker="o", color=contents.colours[m], label=m) for m in contents.models]
-    keys += [
-        Line2D([], [], ls="", marker=contents.markers[n], color=style.MUTED, mfc="none", label=contents.label(n))
-        for n in names
-    ]
-    figure.legend(handles=[*keys, *extra], loc="outside upper left", ncols=min(7, len(keys) + len(extra)),
-                  fontsize=9, handletextpad=0.4, columnspacing=1.2, handlelength=1.4)  # fmt: skip
-
-
-def robustness(contents: Contents) -> Figure | None:
-    """Score before (hollow) and under attack (filled), a panel an attack, a line a target and cell."""
-    cells = [
-        (model, name, target)
-        for target in contents.targets
-        for model, name in contents.cells()
-        if any(contents.attacked(attack, model, name, target) for attack in contents.attacks)
-    ]
-    if not cells:
-        return None
-    targets = list(dict.fromkeys(target for _, _, target in cells))
-    height = 0.21 * len(cells) + 0.2 * len(targets) + 1.25
-    figure = Figure(figsize=(9.6, height), layout="constrained")
-    panels = figure.subplots(1, len(contents.attacks), squeeze=False, sharey=True)[0]
-    for axes, attack in zip(panels, contents.attacks, strict=True):
-        place, ticks = 0.0, {}
-        for target in targets:
-            start = place
-            for model, name, _ in [cell for cell in cells if cell[2] == target]:
-                row = contents.attacked(attack, model, name, target)
-                if row:
-                    colour = contents.colours[model]
-                    axes.plot([row["clean"], row["attacked"]], [place, place], color=colour, lw=1, alpha=0.4)
-                    axes.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, lw=2.4,
-                              solid_capstyle="butt")  # fmt: skip
-                    _mark(axes, contents, model, name, row["clean"], place, hollow=True)
-                    _mark(axes, contents, model, name, row["attacked"], place)
-                place += 1
-            ticks[(start + place - 1) / 2] = style.target(target)
-            place += 0.95
-            if target != targets[-1]:
-                axes.axhline(place - 0.98, color=style.RULE, lw=0.8)
-        axes.set_yticks(list(ticks), list(ticks.values()))
-        axes.set_ylim(place - 1.2, -0.8)
-        axes.set_xlim(-2, 102)
-        axes.set_title(attack)
-        axes.grid(axis="x")
-        axes.tick_params(length=0)
-        axes.spines["left"].set_visible(False)
-    figure.supxlabel("score (hollow: before the attack, filled: under attack)", size=9.5, color=style.MUTED)
-    _legend(figure, contents, list(dict.fromkeys(name for _, name, _ in cells)))
-    return figure
 
 
 def baselines(contents: Contents) -> Figure | None:
@@ -266,7 +200,7 @@ def baselines(contents: Contents) -> Figure | None:
                 if row and base is not None:
                     ends = [base + row["ci_low"], base + row["ci_high"]]
                     axes.plot(ends, [place, place], color=contents.colours[model], lw=2.2, solid_capstyle="butt")
-                _mark(axes, contents, model, name, score, place)
+                mark(axes, contents, model, name, score, place)
             place += 1
         ticks[(start + place - 1) / 2] = style.target(target)
         place += 0.8
@@ -283,9 +217,10 @@ def baselines(contents: Contents) -> Figure | None:
             Line2D([], [], ls=(0, (1.5, 1.2)), color=style.PUBLISHED, label="XLM-R large, published"),
             Line2D([], [], ls="-", color=style.PUBLISHED, label="X-STILTs best, published"),
         ]
-    _legend(figure, contents, [n for n in contents.intermediates if n in contents.choice.values()], extra=extra)
+    legend(figure, contents, [n for n in contents.intermediates if n in contents.choice.values()], extra=extra)
     return figure
 
 
-FIGURES = {"gains": gains, "size_scores": size_scores, "size_gains": size_gains, "robustness": robustness,
-           "baselines": baselines, "layers": layers.figure}  # fmt: skip
+FIGURES = {"gains": gains, "size_scores": size_scores, "size_gains": size_gains, "robustness": attack_figures.scores,
+           "attack_languages": attack_figures.languages, "transfer": attack_figures.transfer, "baselines": baselines,
+           "layers": layers.figure}  # in the order of the page  # fmt: skip

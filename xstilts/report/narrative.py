@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from xstilts.report import attack_narrative as attacks
 from xstilts.report import failures, layers, setting, style
 from xstilts.report.contents import Contents
 from xstilts.report.style import number, plural, signed
 
 RETRIEVAL = ("bucc2018", "tatoeba")
-FEW = 3.0  # percent of successes whose label broke that need no warning
 
 
 def size_note(contents: Contents) -> str:
@@ -54,37 +54,9 @@ def summary(contents: Contents) -> list[str]:
         text += "strongest shallow baseline with an interval that excludes it"
         names = ", ".join(f"{style.target(row['target'])} ({row['model']})" for row in below)
         lines.append(text + (f". Not shown to beat it: {names}." if below else "."))
-    drops = []
-    for attack in contents.attacks:
-        found = [contents.attacked(attack, *cell, target) for cell in contents.cells() for target in contents.targets]
-        found = [row for row in found if row]
-        if found:
-            rates = [row["success_rate"] for row in found if row["success_rate"] is not None]
-            drop = sum(row["clean"] - row["attacked"] for row in found) / len(found)
-            rate = f", breaking {number(sum(rates) / len(rates), 0)} % of what it attacked" if rates else ""
-            drops.append(f"{attack} takes {number(drop)} points on average{rate}")
-    if drops:
-        lines.append("Under attack: " + "; ".join(drops) + ".")
-    lines += labels(contents)
+    lines += attacks.summary(contents)
     lines.append(trend(contents))
     return [*lines, *filter(None, [failures.sentence(contents), setting.note(contents)])]
-
-
-def labels(contents: Contents) -> list[str]:
-    """One sentence an attack: do its successes keep their labels? Nothing where none could be judged."""
-    lines = []
-    for attack in contents.attacks:
-        found = contents.labels(attack)
-        if not found:
-            continue
-        target, language, share = found["worst"]
-        most = f" (most: {number(share, 0)} % on {style.target(target)}, {language})"
-        many = found["broken"] > FEW
-        text = f"Of the {found['successes']:,} texts with which {attack} succeeded, {number(found['broken'])} % no "
-        text += f"longer have their gold label{most if many else ''}"
-        text += ": there the model need not be wrong, and robustness is better than it looks" if many else ""
-        lines.append(f"{text}; {number(found['unreadable'])} % could not be judged.")
-    return lines
 
 
 def _balance(rows: list[dict]) -> str:
@@ -169,9 +141,7 @@ def captions(contents: Contents) -> dict[str, str]:
         f"{qa} {n} {rule}",
         "size_gains": f"Gain over no intermediate training against model size. Bars: {interval}. {lines} {qa} {n} "
         f"{rule}",
-        "robustness": "Score before (hollow) and under attack (filled), mean over languages; the thick bar is the 95 % "
-        "percentile interval of the attacked score over examples. Each model is attacked with its own outputs, all "
-        "on the same examples. " + _attack_sizes(contents) + " " + rule,
+        **attacks.captions(contents, rule),
         "baselines": f"Each model with the intermediate chosen on English dev (marker; retrieval: none), beside the "
         f"strongest shallow baseline. Bars: {interval} of the difference to that baseline, drawn from the baseline. "
         f"Vertical lines: XLM-R large as published, on the full XTREME test sets with English, not on this study's "
@@ -208,23 +178,16 @@ def _sampling(sampling: dict) -> str:
     return text + (f" Fixed shares of the batches: {shares}." if shares else "")
 
 
-def _attack_sizes(contents: Contents) -> str:
-    sizes = sorted({cell["examples"] for cell in contents.spec["attack_cells"]})
-    text = " to ".join(str(size) for size in sizes[:1] + sizes[1:][-1:])
-    return f"n = {text} examples a language; {plural(contents.n_seeds, 'seed')}. {_skipped(contents)}"
-
-
-def _skipped(contents: Contents) -> str:
-    rows = [row for row in contents.tables["robustness"] if row["language"] in contents.languages]
-    n, skipped = sum(row["n"] for row in rows), sum(row["skipped"] for row in rows)
-    return f"{skipped:,} of {n:,} were skipped (already wrong, or nothing to change) and keep their score."
-
-
 def missing(contents: Contents) -> list[str]:
     """One line for each incomplete cell of the grid."""
     return [
-        (f"attack {one['attack']}: " if one["attack"] else "")
+        (f"attack {one['attack']}{_made_on(one)}: " if one["attack"] else "")
         + f"{one['model']}, {style.task(one['intermediate'])}, seed {one['seed']}, {style.target(one['target'])}: "
         + " ".join(one["languages"])
         for one in contents.missing()
     ]
+
+
+def _made_on(one: dict) -> str:
+    """Where the texts of a transferred attack come from."""
+    return f", texts of {one['source']}" if one["source"] not in ("", "set") else ""

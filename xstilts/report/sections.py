@@ -94,48 +94,6 @@ def languages(contents: Contents, target: str) -> Table:
     return Table(f"languages_{target}", caption, ["model", "intermediate", *codes, *means], rows, 2)
 
 
-def robustness(contents: Contents) -> Table:
-    """Each attack on each target: before, under attack, success rate, effort."""
-    rows = []
-    for attack in contents.attacks:
-        for target in contents.targets:
-            for model, name in contents.cells():
-                row = contents.attacked(attack, model, name, target)
-                if row:
-                    under = Cell(number(row["attacked"]), small=bracket(row["ci_low"], row["ci_high"]))
-                    rows.append([
-                        attack, style.target(target), model, contents.label(name, target), str(row["n"]),
-                        str(row["skipped"]), number(row["clean"]), under, number(row["success_rate"]),
-                        number(row["queries"]), number(row["perturbed"], 2),
-                        number(row["similarity"], 2), number(row["broken"]), number(row["unreadable"]),
-                    ])  # fmt: skip
-    caption = (
-        "Scores before and under attack, mean over languages, with 95 % bootstrap intervals over examples. success = "
-        "share of the attacked (initially right) examples that were broken, in percent; skipped = already wrong, or "
-        "nothing to change; queries, changed share of units and similarity are means over attacked examples. Of the "
-        "successful adversaries of generated data (a dash: of none, or others), in percent: broken = the label "
-        "no longer follows from the edited text, so that the model need not be wrong; unreadable = cannot be judged. "
-        "Adaptive: every model is attacked with its own outputs."
-    )
-    columns = [
-        "attack",
-        "target",
-        "model",
-        "intermediate",
-        "n",
-        "skipped",
-        "clean",
-        "attacked",
-        "success",
-        "queries",
-        "changed",
-        "similarity",
-        "broken",
-        "unreadable",
-    ]
-    return Table("robustness", caption, columns, rows, 4)
-
-
 def claims(contents: Contents) -> Table:
     """The fourteen claims and what this study says about them."""
     rows, texts = [], {int(entry["claim"]): entry.get("text") for entry in contents.catalog.claims}
@@ -184,6 +142,7 @@ def _rule(contents: Contents, task: str) -> str:
 def data(contents: Contents) -> Table:
     """Source, size and version of the data of each task."""
     spec, rows = contents.spec, []
+    sets = spec.get("challenges", {})
     for task, source in spec["sources"].items():
         entry = contents.catalog.tasks.get(task)
         sizes = [
@@ -195,7 +154,9 @@ def data(contents: Contents) -> Table:
         roles = "target" if task in spec["targets"] else "training"
         if any(task in tasks for tasks in spec["intermediates"].values()):
             roles = "intermediate" if roles == "training" else f"{roles}, intermediate"
-        known = spec["targets"][task]["languages"] if task in spec["targets"] else spec["train_languages"][task]
+        roles = "static set" if task in sets else roles
+        known = spec["targets"][task]["languages"] if task in spec["targets"] else sets.get(task)
+        known = known or spec["train_languages"][task]
         version = str(entry.identity.get("version", "–")) if entry else "–"
         rows.append([style.task(task), roles, source, version, n, " ".join(known)])
     variants = any(contents.foreign(name) for name in contents.intermediates)
