@@ -4,7 +4,7 @@ STUDY ?= config.yaml
 ARGS ?=
 LOCK ?= envs/cpu.txt
 BIN := .venv/bin
-READY := .venv/ready-$(shell cat $(filter-out envs/bench.txt,$(wildcard envs/*.txt)) pyproject.toml | cksum | cut -d' ' -f1)
+READY := .venv/ready-$(shell cat $(filter-out envs/bench.txt envs/textattack.txt,$(wildcard envs/*.txt)) pyproject.toml | cksum | cut -d' ' -f1)
 BENCH := .venv/bench-$(shell cksum < envs/bench.txt | cut -d' ' -f1)
 
 .DEFAULT_GOAL := help

@@ -87,6 +87,7 @@ KNOWN = {
     "tatoeba": ("retrieval", "tatoeba"),
     "bucc": ("retrieval", "bucc"),
     "labelled_piece": ("labelled_piece", "labelled_piece"),
+    "attacks": ("attacks", "attacks"),
 }
 SHORT = ("attention", "startup", "generator", "shortcuts", "training", "ablation", "memory", "quality")
 WRITE_THEMSELVES = ("training", "ablation", "memory", "quality", "gpu")  # lists of rows, each with its machine

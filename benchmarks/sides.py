@@ -51,7 +51,7 @@ def ours(
         options = [option for option in options if option != RANDOM_BATCHES]
         command = [sys.executable, str(ROOT / script), "--spec", f"@{place / 'spec.json'}"]
         command += ["--model", model, "--examples", examples, "--out", out, "--work", work or place / "work"]
-        seconds = _run([*map(str, command), "--threads", str(threads), "--device", device, *options], threads)
+        seconds = run([*map(str, command), "--threads", str(threads), "--device", device, *options], threads)
         return {**json.loads((out / "train.json").read_text(encoding="utf-8")), "wall_s": round(seconds, 2)}
 
 
@@ -61,7 +61,7 @@ def peer(job: dict, threads: int = 2) -> dict:
         place = Path(folder)
         job = {**job, "threads": threads, "scratch": str(place / "trainer"), "out": str(place / "result.json")}
         (place / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        seconds = _run([sys.executable, "-m", "benchmarks.peer", str(place / "job.json")], threads)
+        seconds = run([sys.executable, "-m", "benchmarks.peer", str(place / "job.json")], threads)
         return {**json.loads((place / "result.json").read_text(encoding="utf-8")), "wall_s": round(seconds, 2)}
 
 
@@ -80,7 +80,8 @@ def stop() -> None:
             os.killpg(process.pid, signal.SIGTERM)
 
 
-def _run(command: list[str], threads: int) -> float:
+def run(command: list[str], threads: int) -> float:
+    """Run one side to its end and return its seconds; `Failed` where it ends otherwise."""
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, str(threads)), "TOKENIZERS_PARALLELISM": "false"}
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     # Linux counts the memory of the process that starts another as the other's peak; a shell between them is small
