@@ -420,3 +420,11 @@ def test_the_outcome_of_an_attack_with_a_stand_in_does_not_depend_on_its_company
         assert sum(row["refused"] for row in whole.values()) > 0 and {row["outcome"] for row in whole.values()} != {
             "skipped"
         }
+
+
+def test_a_kind_may_have_limits_of_its_own():
+    data = rows(4)
+    limited = {**SWAPS, "budget": {**SWAPS["budget"], "by_kind": {"pair": {"queries": 2}}}}
+    assert all(one.queries <= 2 for one in attack(limited, "pair", "en", data, Victim(data)))
+    sentences = rows(4, "tagging")
+    assert any(one.queries > 2 for one in attack(limited, "tagging", "en", sentences, Victim(sentences)))

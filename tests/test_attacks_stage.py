@@ -524,3 +524,27 @@ def test_what_an_attack_asks_is_found_below_the_results(study, tmp_path, name):
     assert len(rows) == 4 and not {"no stand-in", "no parallel text", "no dictionary"} & {row["why"] for row in rows}
     # the others find no candidate in these few words
     assert name not in ("bumblebee", "textfooler") or sum(row["queries"] for row in rows) > 0
+
+
+def test_the_vectors_of_a_pool_are_kept_for_other_attacks_on_the_same_model(study, tmp_path, monkeypatch):
+    from xstilts.evaluation.embedding import Embedder
+
+    embedded, plain = [], Embedder.embed
+
+    def noted(self, texts, layers):
+        embedded.append(tuple(texts))
+        return plain(self, texts, layers)
+
+    monkeypatch.setattr(Embedder, "embed", noted)
+    asked, work = spec(("bucc2018",)), tmp_path / "work"
+    first = run(study, asked, tmp_path / "first", work=work)
+    pool = tuple(
+        row["text"] for row in read_jsonl(study / "examples/bucc2018/en/test.jsonl") if row["side"] == "target"
+    )
+    assert pool in embedded
+    embedded.clear()
+    run(study, spec(("bucc2018",), identity={"version": 9}), tmp_path / "other", work=work)
+    assert run(study, asked, tmp_path / "again", work=work) == first
+    assert embedded and pool not in embedded, "the pool was not embedded again"
+    run(study, asked | {"seed": 2}, tmp_path / "seed", work=work)
+    assert pool in embedded, "another training has vectors of its own"

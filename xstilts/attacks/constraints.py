@@ -72,6 +72,12 @@ def _spaces(text: str) -> int:
     return sum(map(str.isspace, text))
 
 
+def budget(identity: dict, kind: str) -> dict:
+    """The limits of an attack's search on one example of a kind: those of `by_kind` come before the others."""
+    limits = dict(identity["budget"])
+    return {**limits, **(limits.pop("by_kind", None) or {}).get(kind, {})}
+
+
 def most_changes(total: int, constraints: dict, budget: dict) -> int:
     """How many of `total` units may change: the budget's number, at most `max_share` of them, but always one."""
     share, number = constraints.get("max_share"), budget.get("changes")

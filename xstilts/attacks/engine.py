@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Protocol
 
 from xstilts.attacks import candidates, goals
-from xstilts.attacks.constraints import stop_words
+from xstilts.attacks.constraints import budget, stop_words
 from xstilts.attacks.example import Example, Setting
 from xstilts.attacks.outcomes import Outcome
 from xstilts.attacks.proposals import Proposer, Resources, generator
@@ -112,6 +112,7 @@ def attack(
     are not caught.
     """
     resources, constraints = resources or Resources(), identity["constraints"]
+    identity = {**identity, "budget": budget(identity, kind)}
     code = language.get("code", "")
     goal = goals.goal(identity, kind, options or {})
     setting = Setting(identity, kind, language, seed, goal, stop_words(constraints, code), seconds)

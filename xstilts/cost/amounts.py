@@ -174,7 +174,9 @@ class Amounts:
         if identity["set"]:
             return self.predictions(model, [identity["set"]["task"]], trained=True)
         for target in cell["targets"]:
-            mean, budget = queries.get((attack, self.study.kind(target))), identity["budget"]["queries"]
+            kind = self.study.kind(target)
+            limits = {**identity["budget"], **(identity["budget"].get("by_kind") or {}).get(kind, {})}
+            mean, budget = queries.get((attack, kind)), limits["queries"]
             if mean is None and budget is None:
                 found.unknown = found.unknown or f"{attack}: it has no limit of queries, and none were counted yet"
                 continue

@@ -124,6 +124,7 @@ def _one(spec: dict, place: Place, attacker: Attacker, target: str, language: st
                 journal.add(row)
             said = f"{sum(row['outcome'] == SUCCEEDED for row in found)} of {len(found)} wrong"
         else:
+            attacker.pool = inputs.pool(spec, place, target, language)
             outcomes, tokens = attacker(rows, entry | {"name": target}, language, journal, Progress(name))
             said = summary(outcomes)
     print(f"{name}: {said}; {time.perf_counter() - began:.1f} s", flush=True)

@@ -115,6 +115,11 @@ def _dictionaries(listed: dict[str, dict]):
 # ---- journals
 def key_of(spec: dict, place: Place, target: str, language: str) -> dict:
     """What the outcomes depend on beside the code: the spec, and the files, told apart by size and time."""
+    return {"spec": sha256(canonical(spec)), "files": _files(spec, place, target, language)}
+
+
+def _files(spec: dict, place: Place, target: str, language: str) -> list[list]:
+    """Name, size and time of the model, the checkpoint and the examples."""
     asked = [place.below(paths.MODEL_DIR, model=spec["model"]["name"]), place.examples(spec, target, language)]
     asked += [place.checkpoint(spec, spec["targets"][target]["training_task"])]
     found = []
@@ -123,7 +128,17 @@ def key_of(spec: dict, place: Place, target: str, language: str) -> dict:
         with suppress(OSError):
             status = path.stat()
             found.append([path.name, status.st_size, status.st_mtime_ns])
-    return {"spec": sha256(canonical(spec)), "files": found}
+    return found
+
+
+def pool(spec: dict, place: Place, target: str, language: str) -> Path | None:
+    """Where the vectors of a retrieval target's pool are kept for other attacks on the same model; None: nowhere."""
+    entry = spec["targets"][target]
+    if place.work is None or entry["kind"] != "retrieval":
+        return None
+    same = {name: spec.get(name) for name in ("code", "model", "intermediate", "seed", "precision")}
+    same |= {"hyper": entry["hyper"], "options": entry["options"]}
+    return place.work / "pools" / f"{sha256(canonical([same, _files(spec, place, target, language)]))[:16]}.npy"
 
 
 class Journals:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from xstilts import files
 from xstilts.attacks import engine
 from xstilts.attacks.journal import Journal, shard
 from xstilts.attacks.outcomes import FAILED, SKIPPED, SUCCEEDED, Outcome, texts
@@ -44,6 +47,7 @@ class Attacker:
     given: Callable[[dict, str, list[dict]], dict] | None = None
     shard: tuple[int, int] = (0, 1)
     work: tuple = field(default=("", None))  # `code` and folder of kept encodings, as `Embedder` has them
+    pool: Path | None = None  # where the vectors of a retrieval pool are kept
 
     def __call__(
         self, rows: list[dict], entry: dict, language: str, journal: Journal | None = None, progress=None
@@ -77,7 +81,21 @@ class Attacker:
         pool = sides(rows, entry)[1]
         embedder, embed = _embedder(self.model, entry, self.precision, self.layers, self.pre_norm, self.work)
         mined = entry["options"]["mining"] != "nearest"
-        return RetrievalVictim(embed, self.model.tokenizer, pool, counts=mined), embedder
+        return RetrievalVictim(embed, self.model.tokenizer, pool, mined, self._vectors(embed, pool)), embedder
+
+    def _vectors(self, embed: Callable, pool: list[dict]):
+        """The pool's vectors, as kept or made now: a pool is much larger than what is attacked."""
+        import numpy as np
+
+        if self.pool is not None and self.pool.is_file():
+            return np.load(self.pool, allow_pickle=False)
+        vectors = embed([row["text"] for row in pool])
+        if self.pool is not None:
+            own = self.pool.with_name(f"{self.pool.stem}-{os.getpid()}.npy")  # others may be writing the same
+            with files.replacing(own) as part, open(part, "wb") as file:
+                np.save(file, vectors)
+            os.replace(own, self.pool)
+        return vectors
 
     def _attack(self, rows, victim, predictor, entry, language, journal, progress) -> list[Outcome]:
         kind = entry["kind"]

@@ -119,14 +119,23 @@ class RetrievalVictim(_Victim):
     """An encoder and a pool: a query is right when its gold partner is its nearest neighbour (cosine; ties: first row).
 
     `pool`: rows {"id", "text"}; a query's `match` is the id of its partner. `embed(texts)` gives rows of length 1.
-    `counts`: for tasks scored by F1 (BUCC), [correct, 1, 1]: each query retrieves one sentence and has one partner, so
-    that F1 here is the accuracy of the queries and not the official mining score with its threshold.
+    `vectors`: the pool's, where they are known. `counts`: for tasks scored by F1 (BUCC), [correct, 1, 1]: each query
+    retrieves one sentence and has one partner, so that F1 here is the accuracy of the queries and not the official
+    mining score with its threshold.
     """
 
-    def __init__(self, embed: Callable[[list[str]], np.ndarray], tokenizer, pool: Sequence[dict], counts: bool):
+    def __init__(
+        self,
+        embed: Callable[[list[str]], np.ndarray],
+        tokenizer,
+        pool: Sequence[dict],
+        counts: bool,
+        vectors: np.ndarray | None = None,
+    ):
         super().__init__(tokenizer, ("text", "match"))
         self._embed, self._counts = embed, counts
-        self._pool = np.ascontiguousarray(embed([row["text"] for row in pool]).astype(np.float64).T)
+        vectors = embed([row["text"] for row in pool]) if vectors is None else vectors
+        self._pool = np.ascontiguousarray(vectors.astype(np.float64).T)
         self._row = {row["id"]: number for number, row in enumerate(pool)}
 
     def _measure(self, examples: list[dict]) -> list[dict]:
