@@ -141,7 +141,7 @@ def test_the_memory_of_a_side_is_its_own(tmp_path):
     code = (
         "import sys; sys.path.insert(0, '.'); held = bytearray(400 << 20); from benchmarks import sides\n"
         "child = 'import resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=open(%r, %r))'\n"
-        f"sides._run([sys.executable, '-c', child % ({str(tmp_path / 'peak')!r}, 'w')], 1)"
+        f"sides.run([sys.executable, '-c', child % ({str(tmp_path / 'peak')!r}, 'w')], 1)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
     peak = int((tmp_path / "peak").read_text()) * (1 if sys.platform == "darwin" else 1024)
