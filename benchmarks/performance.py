@@ -1,4 +1,5 @@
-"""Write the tables of docs/performance.md from benchmarks/results/*.json; the text between them is written by hand.
+"""Write the tables of docs/performance.md, docs/attacks.md and docs/robustness.md from benchmarks/results/*.json; the
+text between them is written by hand.
 
     python -m benchmarks.performance           # rewrite the tables in place
     python -m benchmarks.performance --check   # exit status 1 where one is not what the results give
@@ -13,23 +14,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import store
+from benchmarks import robustness, store
+from benchmarks.grids import grid
 
-DOCUMENT = store.ROOT / "docs" / "performance.md"
+DOCUMENTS = tuple(store.ROOT / "docs" / f"{name}.md" for name in ("performance", "attacks", "robustness"))
 PART = re.compile(r"(<!-- table: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def _grid(header: Sequence[str], lines: Sequence[Sequence]) -> str:
-    marks = ["---", *["--:"] * (len(header) - 1)]
-    return "".join("| " + " | ".join(map(_cell, line)) + " |\n" for line in [header, marks, *lines])
-
-
-def _cell(value) -> str:
-    if value is None:
-        return "–"
-    if isinstance(value, float) and abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def _percent(value: float | None) -> str | None:
@@ -51,7 +40,7 @@ def training(rows: Sequence[dict]) -> str:
             cells = [case, row["layers"], row["ours_tokens_per_s"], row["peer_tokens_per_s"], row["ratio"]]
             cells += [", ".join(map(str, row["ratios"])) or None, _percent(row["mfu"]), row["ours_peak_mb"]]
             lines.append([*cells, row["peer_peak_mb"], row["ours_other_s"], row["peer_other_s"]])
-    return _grid(header, lines) + _where(own) if own else ""
+    return grid(header, lines) + _where(own) if own else ""
 
 
 def ablation(rows: Sequence[dict]) -> str:
@@ -62,14 +51,14 @@ def ablation(rows: Sequence[dict]) -> str:
         cells = [row["case"], row["ours_tokens_per_s"], row.get("default_ratio"), row["ratio"]]
         lines.append([*cells, row["ours_peak_mb"], row["ours_other_s"]])
     header = ["changed", "tokens/s", "of the default's", "of Trainer's", "peak MiB", "other s"]
-    return _grid(header, lines) + _where(own) if own else ""
+    return grid(header, lines) + _where(own) if own else ""
 
 
 def memory(rows: Sequence[dict]) -> str:
     """Peaks of XLM-R base's shape."""
     own = _ours(rows, "memory")
     lines = [[row["precision"], row["ours_peak_mb"], row["peer_peak_mb"], _percent(row["peak_ratio"])] for row in own]
-    return _grid(["ours in", "ours, MiB", "Trainer (fp32), MiB", "ratio"], lines) + _where(own) if own else ""
+    return grid(["ours in", "ours, MiB", "Trainer (fp32), MiB", "ratio"], lines) + _where(own) if own else ""
 
 
 def quality(rows: Sequence[dict]) -> str:
@@ -88,7 +77,7 @@ def quality(rows: Sequence[dict]) -> str:
         ]
         lines.append([*cells, "yes" if row["significant"] else "no"])
     header = ["task", "steps", "dev examples", "fast, by seed", "plain, by seed", "fast - plain", "95 % interval"]
-    return _grid([*header, "significant"], lines) + _where(rows) if rows else ""
+    return grid([*header, "significant"], lines) + _where(rows) if rows else ""
 
 
 def gpu(rows: Sequence[dict]) -> str:
@@ -100,7 +89,24 @@ def gpu(rows: Sequence[dict]) -> str:
         cells += [row[f"{side}_tokens_per_s"] for side in ("ours", "compiled", "peer")]
         cells += [row["ratio"], _percent(row["mfu"]), _percent(row["peer_mfu"]), row["ours_peak_mb"]]
         lines.append([*cells, row["peer_peak_mb"]])
-    return _grid([*header, "Trainer, MiB"], lines) + _where(rows) if rows else ""
+    return grid([*header, "Trainer, MiB"], lines) + _where(rows) if rows else ""
+
+
+def attacks(rows: Sequence[dict]) -> str:
+    """Attacks against TextAttack on one victim."""
+    header = ["attack", "examples", "ours, examples/s", "TextAttack", "ratio", "each round", "ours, queries/s"]
+    header += ["TextAttack", "bare forward passes", "of those", "clean", "attacked, ours", "TextAttack"]
+    lines = []
+    for row in rows:
+        cells = [row["attack"], row["n"], row["ours_examples_per_s"], row["peer_examples_per_s"], row["ratio"]]
+        cells += [", ".join(map(str, row["ratios"])), row["ours_queries_per_s"], row["peer_queries_per_s"]]
+        cells += [row["forward_bound_queries_per_s"], _percent(row["of_bound"]), row["clean"], row["ours_attacked"]]
+        lines.append([*cells, row["peer_attacked"]])
+    if not rows:
+        return ""
+    machine = rows[0]["machine"]
+    where = f"{machine['cores']} cores of {machine['processor']}, torch {machine['torch']}, load {machine['load']}"
+    return grid(header, lines) + f"\n{where} before the peer's last run.\n"
 
 
 def _where(rows: Sequence[dict]) -> str:
@@ -126,6 +132,12 @@ TABLES: dict[str, tuple[str, Callable, str]] = {
     "memory": ("training", memory, "make bench ARGS=memory"),
     "quality": ("quality", quality, "make bench ARGS=quality"),
     "gpu": ("gpu", gpu, "make bench-gpu"),
+    "attacks": ("attacks", attacks, "make bench ARGS=attacks"),
+}
+STUDY = "make run STUDY=studies/robustness.yaml, then python -m benchmarks.robustness"
+TABLES |= {
+    name: ("robustness", getattr(robustness, name), STUDY)
+    for name in ("by_target", "by_language", "transfer", "changes", "sets", "not_run")
 }
 
 
@@ -140,14 +152,15 @@ def render(text: str, results: Path = store.RESULTS) -> str:
 
 
 def main() -> None:
-    """Write the document, or compare it."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    new = render(text)
-    if new == text:
-        return
-    if "--check" in sys.argv[1:]:
-        sys.exit(f"{DOCUMENT.name}: not what the results give: python -m benchmarks.performance")
-    DOCUMENT.write_text(new, encoding="utf-8")
+    """Write the documents, or compare them."""
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        new = render(text)
+        if new == text:
+            continue
+        if "--check" in sys.argv[1:]:
+            sys.exit(f"{document.name}: not what the results give: python -m benchmarks.performance")
+        document.write_text(new, encoding="utf-8")
 
 
 if __name__ == "__main__":
