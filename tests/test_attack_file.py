@@ -4,6 +4,7 @@ import io
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +12,8 @@ import yaml
 
 from xstilts import catalog as catalogs
 from xstilts.errors import UserError
-from xstilts.evaluation import attack_terminal
+from xstilts.evaluation import attack_file as attack_module
+from xstilts.evaluation import attack_given, attack_terminal, parallel
 from xstilts.evaluation.attack_file import attack_file, main
 from xstilts.evaluation.attack_given import Given
 from xstilts.files import read_json, read_jsonl, write_json, write_jsonl
@@ -164,6 +166,16 @@ def test_a_stopped_command_goes_on_and_another_does_not(folder, tmp_path, monkey
         (tmp_path / "b.journal").write_bytes(kept)
         attacked(folder, tmp_path / "b", **more)
         assert asked[-1] == 0
+    row = attack_module._row
+    for name, other in (
+        ("stage_code", lambda stage: "attack@other"),
+        ("_row", lambda *of: row(*of) | {"alphabet": []}),
+    ):
+        with monkeypatch.context() as patched:
+            patched.setattr(attack_module, name, other)
+            (tmp_path / "b.journal").write_bytes(kept)
+            attacked(folder, tmp_path / "b")
+        assert asked[-1] == 0
 
 
 def test_the_command_shows_what_changed(folder, tmp_path, capsys):
@@ -210,6 +222,21 @@ def test_code_mixing_by_hand(folder, tmp_path):
     assert any(word in text for word in ("Wasser", "Berichte") for text in changed)
 
 
+def test_a_pre_norm_encoder_by_hand_is_read_as_the_catalog_says(tmp_path, monkeypatch):
+    catalog, asked = catalogs.load(), []
+    name = next(name for name, model in catalog.models.items() if model.identity["pre_norm"])
+    for named in (name, "unknown"):
+        write_json(tmp_path / named / "model.json", {"name": named})
+        identity = catalog.attacks["bumblebee"].identity
+        given = Given(encoder=tmp_path / named)
+        made = attack_given.stand_ins(identity, given, catalog, "cpu", "fp32")
+        assert made._encoder["model"]["pre_norm"] is (named == name)
+        monkeypatch.setattr(attack_given.loading, "load", lambda *of: SimpleNamespace(config={"num_hidden_layers": 12}))
+        monkeypatch.setattr(parallel.Aligner, "__init__", lambda self, *of: asked.append(of))
+        find = attack_given.resources(identity, given, catalog, "xnli", "en", tmp_path / "x", "cpu", "fp32")
+        assert find({}, "en", [])["align"] and asked.pop()[-1] is (named == name)
+
+
 @pytest.mark.parametrize("attack", ["bertattack", "textfooler", "bumblebee"])
 def test_stand_ins_by_hand(folder, tmp_path, attack):
     from xstilts.models import checkpoints, loading
@@ -254,6 +281,10 @@ def test_stand_ins_by_hand(folder, tmp_path, attack):
         ({"rows": '{"id": "1"\n'}, r"data\.jsonl:1: not JSON"),
         ({"rows": '{"id": "1", "text_a": "", "text_b": "", "label": "neutral"}\n' * 2}, "row 2: id '1' is .* row 1"),
         ({"rows": ""}, "holds no examples"),
+        (
+            {"rows": '{"id": "\\ud800", "text_a": "a", "text_b": "b", "label": "neutral"}'},
+            r"row 1: id \\ud800: not valid",
+        ),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(folder, tmp_path, change, message):

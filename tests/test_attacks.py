@@ -277,7 +277,7 @@ def test_a_budget_of_few_queries_is_kept(name):
         pytest.skip("not for question answering")
     rows = [example("span_qa", text, code) for code, text in TEXTS.items()]
     for queries in (1, 5, 9):
-        few = ATTACKS[name] | {"budget": ATTACKS[name]["budget"] | {"queries": queries}}
+        few = ATTACKS[name] | {"budget": ATTACKS[name]["budget"] | {"queries": queries, "by_kind": {}}}
         found = attack(few, "span_qa", "en", rows, Victim(rows))
         assert max(one.queries for one in found) <= queries
         assert name not in LOCAL or max(one.queries for one in found) == queries

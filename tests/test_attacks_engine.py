@@ -125,6 +125,22 @@ def test_time_spent_never_keeps_a_text_that_only_measured():
     assert found.adversarial == found.original
 
 
+def test_time_is_spent_where_every_change_is_refused():
+    def similarity(pairs):
+        time.sleep(0.02)
+        return [0.0] * len(pairs)
+
+    refusing = identity(["swap"], {"name": "ranked"}, {"similarity": {"least": 0.9}}, {"queries": None})
+    data = rows(2)
+    limited = attack(
+        refusing, "pair", "en", data, Victim(data), seconds=0.015, resources=Resources(similarity=similarity)
+    )
+    whole = attack(refusing, "pair", "en", data, Victim(data), seconds=99, resources=Resources(similarity=similarity))
+    for short, full in zip(limited, whole, strict=True):
+        assert (short.outcome, short.why) == ("failed", outcomes.TIME) and full.why == outcomes.HELD
+        assert short.refused < full.refused and short.queries == full.queries
+
+
 # --- constraints on whole texts
 
 

@@ -8,7 +8,8 @@ from itertools import pairwise
 import pytest
 from conftest import ROOT
 
-from xstilts.attacks import alphabets, engine, keyboards, outcomes, segmentation, stopwords
+from xstilts.attacks import alphabets, casing, engine, keyboards, outcomes, segmentation, stopwords
+from xstilts.attacks.candidates.single_words import cased, replacements
 from xstilts.attacks.constraints import clusters_whole
 from xstilts.attacks.proposals import Draft, generator
 from xstilts.attacks.segmentation import graphemes, script_of, sentences, words
@@ -178,6 +179,51 @@ def test_marks_are_missed_for_marks_and_letters_for_letters():
         for new in changed("key", word, code):
             assert len(graphemes(new)) == 1
             assert [unicodedata.category(c)[0] for c in new] == [unicodedata.category(c)[0] for c in word]
+
+
+@pytest.mark.parametrize("name", ["swap", "delete", "insert", "substitute", "invisible", "deletion", "reorder"])
+def test_no_burmese_sign_leaves_its_letter(name):
+    def stray(text):
+        # by category, not by the rules of clusters: a mark at the beginning or behind no Burmese letter or mark
+        at = [i for i, c in enumerate(text) if unicodedata.category(c) in ("Mc", "Mn")]
+        return [i for i in at if i == 0 or not "\u1000" <= text[i - 1] <= "\u109f"]
+
+    seen = 0
+    for word in ("စာ", "ကြိုးစား", "စာအုပ်", "ကျောင်းသား", "မြန်မာနိုင်ငံ", "ပါတယ်", "သင်္ဘော", "စာ့"):
+        pieces = [word[start:end] for start, end in spans(word)]
+        for seed in range(4):
+            for text in changed(name, word, "my", seed=seed):
+                seen += 1
+                assert not stray(text), (word, text)
+                # every sign is where its letter is
+                kept = [piece for piece in pieces if piece in text]
+                assert len(kept) >= len(pieces) - (name in ("delete", "substitute")), (word, text)
+    assert seen > 20
+
+
+def spans(word):
+    """(start, end) of a letter, those that are stacked below it and their marks."""
+    letters = [i for i, c in enumerate(word) if unicodedata.category(c) not in ("Mc", "Mn")]
+    starts = [i for i in letters if i == 0 or word[i - 1] != "\u1039"]
+    return list(pairwise([*starts, len(word)]))
+
+
+def test_marks_stay_with_their_letter_and_not_with_controls():
+    assert graphemes("ကြိုးစား") == ["ကြိုး", "စား"] and graphemes("စာ့") == ["စာ့"]
+    assert graphemes("\nာ") == ["\n", "ာ"] and graphemes("စ\u200bာ") == ["စ", "\u200b", "ာ"]
+    assert graphemes("มา") == ["ม", "า"]  # a letter by Unicode
+
+
+def test_case_follows_the_language():
+    assert casing.title("istanbul", "tr") == "İstanbul" and casing.title("istanbul", "en") == "Istanbul"
+    assert casing.upper("ilçe ılık", "tr") == "İLÇE ILIK" and casing.lower("IŞIK İZMİR", "tr") == "ışık izmir"
+    assert casing.fold("İZMİR", "tr") == casing.fold("izmir", "tr") == casing.fold("I\u0307zmir", "tr")
+    assert casing.fold("IŞIK", "tr") != casing.fold("işik", "tr") and casing.fold("STRASSE", "de") == "strasse"
+    assert casing.upper("Μαΐου", "el") == "ΜΑΪΟΥ" and casing.title("άνοιξη", "el") == "Άνοιξη"
+    assert [casing.title(text, "nl") for text in ("ijs", "", "de Ijssel")] == ["IJs", "", "De Ijssel"]
+    assert cased("İzmir", "istanbul", "tr") == "İstanbul" and cased("İZMİR", "ilçe", "tr") == "İLÇE"
+    assert cased("IŞIK", "ılık", "tr") == "ILIK" and cased("ΑΘΗΝΑ", "πόλη", "el") == "ΠΟΛΗ"
+    assert replacements("İZMİR", ["izmir", "ilçe"], 2, "tr") == ["İLÇE"]
 
 
 def draft(text, kind="retrieval", code="en", field="text"):

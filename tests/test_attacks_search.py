@@ -96,6 +96,26 @@ def test_a_token_cannot_be_deleted_and_is_ranked_by_unk():
     assert rounds[0] == [{i: "[UNK]"} for i in range(4)]
 
 
+@pytest.mark.parametrize(("queries", "ranked"), [(200, 100), (7, 3), (1, 0)])
+def test_ranking_leaves_half_of_the_queries_for_changes(queries, ranked):
+    many = {number: ["a", "A"] for number in range(210)}
+    units = [unit(3 * number) for number in many]
+
+    def asked(seed):
+        one = task("ranked", 300, many, units, seed, {"queries": queries})
+        return run(one, lambda changes: {"score": 1.0, "loss": 0.1 + 0.001 * sum(changes)})
+
+    (changes, _), rounds = asked(1)
+    probes = [one for rounded in rounds for one in rounded if isinstance(one, Probe)]
+    tried = [one for rounded in rounds for one in rounded if not isinstance(one, Probe)]
+    assert len(probes) == ranked and len(tried) == queries - ranked and changes
+    numbers = sorted((number for one in probes for number in one), reverse=True)
+    # the ranked ones first, the highest loss before others; they were drawn, not taken from the beginning
+    assert [max(one) for one in tried[:1]] == numbers[:1] or not ranked
+    assert numbers != list(range(ranked))[::-1] or not ranked
+    assert asked(1) == asked(1) and asked(2)[1][0] != rounds[0]
+
+
 def test_greedy_trial_ranks_by_the_first_candidates():
     (changes, found), rounds = run(task("greedy_trial"), never)
     assert rounds == [
@@ -105,7 +125,6 @@ def test_greedy_trial_ranks_by_the_first_candidates():
         [{2: "c", 0: "A", 1: "B", 3: "d"}],
     ]
     assert changes == {2: "c", 0: "A", 1: "B"} and found["loss"] == pytest.approx(0.75)
-    assert run(task("ranked", by="trial"), never)[1] == rounds
 
 
 def best_by_force(most, limit=9):

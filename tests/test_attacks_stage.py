@@ -1,5 +1,6 @@
 """The attack job on a tiny random model: all kinds, the rows it writes, any number of processes, a killed job."""
 
+import itertools
 import json
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from xstilts import catalog as catalogs
 from xstilts.attacks.journal import Journal
 from xstilts.errors import UserError
 from xstilts.evaluation import attack as stage
+from xstilts.evaluation import attack_inputs as inputs
 from xstilts.evaluation.attacker import Attacker, Progress, results
 from xstilts.evaluation.victims import PredictorVictim, RetrievalVictim
 from xstilts.files import read_jsonl, write_jsonl
@@ -376,6 +378,42 @@ def test_examples_that_lack_something_are_named(tmp_path, change, message):
     write_jsonl(tmp_path / "test.jsonl", [row])
     with pytest.raises(UserError, match=message.replace("no label, text_b", "no text_b, label")):
         stage.read(tmp_path / "test.jsonl", spec()["targets"]["xnli"])
+
+
+def test_an_id_that_cannot_be_written_is_named(tmp_path):
+    row = {"id": "a\ud800", "text_a": "a", "text_b": "b", "label": "entailment"}
+    (tmp_path / "test.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"test\.jsonl: row 1: id a\\ud800: not valid Unicode"):
+        stage.read(tmp_path / "test.jsonl", spec()["targets"]["xnli"])
+
+
+def test_a_static_set_without_rows_has_none():
+    attacker = Attacker(None, 2, {"fields": {}}, {}, None, 0, "fp32")
+    assert attacker.static([], {"kind": "pair"}, "en") == ([], 0)
+
+
+def test_a_journal_knows_every_file_that_the_outcomes_depend_on(tmp_path):
+    entry = {"training_task": "mnli", "parallel": ["de"]}
+    asked = {
+        "attack": {}, "model": {"name": "victim"}, "intermediate": "none", "seed": 1, "targets": {"xnli": entry},
+        "stand_ins": {
+            "mlm": {"model": {"name": "base"}, "intermediate": "mlm", "seed": 2}, "encoder": {"model": {"name": "enc"}},
+        },
+    }  # fmt: skip
+    read = [
+        "models/victim/model.safetensors", "targets/victim/none/s1/mnli/model.safetensors",
+        "examples/xnli/en/test.jsonl", "examples/xnli/de/test.jsonl", "models/base/model.safetensors",
+        "encoders/base/mlm/s2/model.safetensors", "models/enc/model.safetensors",
+    ]  # fmt: skip
+    for name in read:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    place = inputs.Place(tmp_path, tmp_path / "kept", None, "cpu")
+    keys = [inputs.key_of(asked, place, "xnli", "en")]
+    for name in read:
+        (tmp_path / name).write_text("x" * (len(keys) + 1))
+        keys.append(inputs.key_of(asked, place, "xnli", "en"))
+    assert all(one != other for one, other in itertools.pairwise(keys))
 
 
 def test_a_failing_process_ends_the_job_and_what_was_done_is_kept(study, tmp_path):

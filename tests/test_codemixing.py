@@ -227,6 +227,12 @@ def test_whole_words_only_and_spelt_as_in_the_reference():
     assert dictionary.reference("他昨天去了北京大学。", "zh").spelt("昨天") == "昨天"
 
 
+def test_turkish_words_are_found_and_written_with_their_own_capitals():
+    there = dictionary.reference("Bu ilçe İZMİR yakınında, ışık ve Irmak", "tr")
+    assert there.spelt("İlçe") == "İlçe" and there.spelt("İLÇE") == "İlçe" and there.spelt("izmir") == "İZMİR"
+    assert there.spelt("ırmak") == "Irmak" and there.spelt("IŞIK") == "Işık" and there.spelt("irmak") == ""
+
+
 def test_the_eight_words_stay_in_english_alone(mixing):
     row = {"id": "1", "text_a": "The dog was that", "text_b": "is a dog", "label": "0"}
     other = {"id": "1", "text_a": "Der Hund war das ist", "text_b": "ist ein Hund", "label": "0"}

@@ -199,12 +199,6 @@ def test_candidates_of_fills_keep_capitals_and_leave_the_word_out(stand_ins):
     assert [one.texts for one in real(drafts)] == [real([one])[0].texts for one in drafts]
 
 
-@pytest.mark.parametrize("module", [fills_candidates, neighbour_candidates, gradient_candidates])
-def test_candidates_without_their_stand_in_say_what_they_need(module):
-    with pytest.raises(ValueError, match=r"need resources\.(fills|neighbours|gradients)"):
-        module.proposer({"budget": {"candidates": 2}}, Resources())
-
-
 # ---- words
 def test_scripts_and_capitals_of_words():
     assert [word_script(text) for text in ("Haus", "дом", "猫ねこ", "時々", "कि", "می\u200cروم", "라면")] == [
@@ -249,6 +243,22 @@ def test_the_vocabulary_has_each_word_once_in_its_most_frequent_form():
         assert similar.vocabulary(rows, ["text"], ENGLISH) == ["cat"]
 
 
+def test_capitals_of_turkish_are_those_of_turkish(stand_ins):
+    from xstilts.evaluation import similar
+
+    turkish = {"code": "tr", "spaces": True, "script": "Latn"}
+    rows = [{"text": "ah ISI ısı ısı. ah İNSAN insan insan."}]
+    assert similar.vocabulary(rows, ["text"], turkish) == ["ah", "insan", "ısı"]
+    near = stand_ins.similar.neighbours(["insan", "ısı"], -1.0, "tr")
+    assert [text for text, _ in near(["ISI"], 9)[0]] == ["insan"]
+    propose = fills_candidates.proposer(
+        {"budget": {"candidates": None}},
+        Resources(fills=lambda texts, k, scripts: [[("insan", 0.5), ("ısı", 0.4), ("iyi", 0.1)]] * len(texts)),
+    )
+    (proposal,) = propose([draft({"text": "İnsan"}, "retrieval", ["text"], turkish)])
+    assert proposal.texts[0] == ["Isı", "İyi"]
+
+
 # ---- the similarity encoder
 def test_neighbours_are_others_near_enough_and_of_the_same_script(stand_ins):
     words = sorted([*WORDS["Latn"], *WORDS["Cyrl"], "CAT"])
@@ -289,6 +299,44 @@ def test_similarity_sees_a_change_behind_the_encoders_length(stand_ins):
     assert short == pytest.approx(float(vectors[0] @ vectors[1]), abs=2e-6)
     assert stand_ins.similar.similarity([("the cat", "the dog")]) == [short]
     assert stand_ins.similar.similarity([]) == []
+
+
+def test_similarity_sees_every_change_of_a_long_text(stand_ins):
+    """A change at the beginning hides none behind: the least cosine of the parts counts."""
+    similar = stand_ins.similar
+    words = random.Random(1).choices(WORDS["Latn"], k=300)
+    question = "the old man saw\n"
+    before = question + " ".join(words)
+    some = question.replace("man", "dog") + " ".join(words)
+    many = question.replace("man", "dog") + " ".join(
+        "вода" if place % 2 and place > 100 else word for place, word in enumerate(words)
+    )
+    late = question + " ".join([*words[:-1], "вода вода вода"])
+    one, both, behind = similar.similarity([(before, some), (before, many), (before, late)])
+    assert both < one - 0.05 and one < 1 and behind < 1
+    assert similar.similarity([(before, many)]) == [both]  # whatever is asked beside, and kept from before
+    grown = similar.similarity([(before, before + " вода" * 9), (before, before + "\n" + "кот " * 200)])
+    assert max(grown) < 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ("a cat sat", "a dog sat", [("cat", "dog")]),
+        ("a cat, sat.", "a cats, sit.", [("cat", "cats"), ("sat", "sit")]),
+        ("猫食。猫食", "猫食。猫飲", [("猫食", "猫飲")]),
+        ("a cat sat", "a sat", [("cat ", "")]),
+        ("a cat", "a cat sat", [("", " sat")]),
+        ("กิน ข้าว", "กิน น้ำ", [("ข้าว", "น้ำ")]),
+    ],
+)
+def test_where_two_texts_differ(before, after, expected):
+    from xstilts.evaluation.similar import moved, stretches
+
+    found = stretches(before, after)
+    assert [(before[a:b], after[c:d]) for a, b, c, d in found] == expected
+    assert moved(0, found) == 0 and moved(len(before), found, True) == len(after)
+    assert all(moved(a, found) == c and moved(b, found, True) == d for a, b, c, d in found)
 
 
 # ---- gradients of the victim
@@ -431,6 +479,10 @@ def test_resources_are_those_that_the_attack_declares(study, stand_ins):
     made = stand_ins.resources(identity, rows, ["text_b"], ENGLISH)
     assert made.vocabulary == ["The", "cat", "sat"]
     assert sorted(text for text, _ in made.neighbours(["the"], 9)[0]) == ["cat", "sat"]
+    aligning = {"transform": ["phrases"], "stand_ins": {"encoder": {"model": "small"}}, "constraints": {}}
+    assert stand_ins.resources(aligning, rows, ["text_b"], ENGLISH, align="a") == Resources(align="a")
+    least = {"constraints": {"similarity": {"least": 0.9}}}
+    assert stand_ins.resources({**aligning, **least}, rows, ["text_b"], ENGLISH).similarity
     plain = StandIns({}, study / "nowhere", study / "nowhere").resources({"transform": ["swap"]}, [], [], ENGLISH)
     assert plain == Resources()
     gradient = {"transform": ["gradient"]}

@@ -106,10 +106,10 @@ def attack(
 
     `identity`: an attack's catalog identity. `language`: a row of catalog/languages.yaml with its code, alphabet and
     keyboard; its `script` must be among the attack's. `options`: the task's. At most `in_flight` examples are active,
-    one that is over makes room for the next. `seconds`: how long one example may take, counted as its queries' share of
-    the rounds' time; one that takes longer fails with the worst text found. Ids in `done` are left out. An example that
-    cannot be attacked is `skipped` with a reason, never an error; exceptions of the victim, of a proposer or a stand-in
-    are not caught.
+    one that is over makes room for the next. `seconds`: how long one example may take, counted as its share of the
+    rounds' time by the texts that it asks about, refused ones too; one that takes longer fails with the worst text
+    found. Ids in `done` are left out. An example that cannot be attacked is `skipped` with a reason, never an error;
+    exceptions of the victim, of a proposer or a stand-in are not caught.
     """
     resources, constraints = resources or Resources(), identity["constraints"]
     identity = {**identity, "budget": budget(identity, kind)}
@@ -126,9 +126,11 @@ def attack(
         began = time.perf_counter()
         _constrain(active, resources)
         results = _query(active, fresh, victim)
-        share = (time.perf_counter() - began) / max(sum(map(len, results)), 1)
+        # what a constraint refused took time too: the similarity encoder's
+        work = sum(len(example.pending) for example in active) + sum(map(len, results[len(active) :]))
+        share = (time.perf_counter() - began) / max(work, 1)
         for example, found in zip(active, results, strict=False):
-            example.advance(found, share * len(found))
+            example.advance(found, share * len(example.pending))
         _prepare(fresh, propose, victim)
         active += fresh
         over = [example for example in active if example.over]

@@ -38,7 +38,9 @@ SCRIPTS = {
 }
 UNSPACED = frozenset({"Hani", "Hira", "Kana", "Thai", "Mymr"})
 
-_CLUSTER = regex.compile(r"\X")
+# UAX 29 leaves most spacing marks of Burmese out of its clusters (U+102B, U+102C, U+1038 and those of its minorities),
+# which no reader takes for letters: they stay with what they follow
+_CLUSTER = regex.compile(r"\X(?:(?=\p{Mc})(?<![\p{GCB=Control}\r\n])\X)*")
 _BOUNDARY = regex.compile(r"(?V1w)\b")
 _LETTER = regex.compile(r"\p{L}")
 _WORD = regex.compile(r"[\p{L}\p{N}]")
@@ -63,7 +65,10 @@ class Word:
 
 
 def graphemes(text: str) -> list[str]:
-    """Extended grapheme clusters of `text` (UAX 29); joined they give `text` again."""
+    """Extended grapheme clusters of `text` (UAX 29), every spacing mark with its letter; joined they give `text` again.
+
+    The vowels of Thai that stand beside their consonant (U+0E30, U+0E32, U+0E40-0E45) are letters, each a cluster.
+    """
     return _CLUSTER.findall(text)
 
 

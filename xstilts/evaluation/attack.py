@@ -18,7 +18,7 @@ from pathlib import Path
 
 from xstilts import files, paths
 from xstilts.attacks import engine
-from xstilts.attacks.outcomes import SUCCEEDED
+from xstilts.attacks.outcomes import SUCCEEDED, escaped
 from xstilts.errors import UserError
 from xstilts.evaluation import attack_inputs as inputs
 from xstilts.evaluation.attack_inputs import Journals, Place
@@ -180,12 +180,18 @@ def _die_with_parent() -> None:
 
 
 def read(path: Path, entry: dict) -> list[dict]:
-    """Examples of one file; UserError where one lacks a field of its kind or has a label that the task does not."""
+    """Examples of one file; UserError where one lacks a field of its kind, has a label that the task does not, or an id
+    that cannot be written as UTF-8 (texts that cannot are skipped by the attack)."""
     rows = files.read_jsonl(path)
     for number, row in enumerate(rows, 1):
         missing = [name for name in NEEDED[entry["kind"]] if name not in row]
         if missing:
             raise UserError(f"{path}: row {number}: no {', '.join(missing)}; a {entry['kind']} example needs them")
+        if escaped(str(row["id"])) != str(row["id"]):
+            raise UserError(
+                f"{path}: row {number}: id {escaped(str(row['id']))}: not valid Unicode (a lone surrogate); "
+                "rows are found by their ids: give it another"
+            )
         labels = row["tags"] if entry["kind"] == "tagging" else [row["label"]] if entry["kind"] == "pair" else []
         unknown = [label for label in labels if label not in entry["labels"]]
         if unknown:

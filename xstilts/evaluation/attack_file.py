@@ -15,6 +15,7 @@ from xstilts.evaluation import attack_given, attack_terminal, exported
 from xstilts.evaluation.attack import read
 from xstilts.evaluation.attack_given import Given
 from xstilts.evaluation.attacker import Attacker, summary
+from xstilts.identity import stage_code
 from xstilts.models import checkpoints, loading, runtime
 
 
@@ -62,7 +63,7 @@ def attack_file(
     if identity["set"]:
         raise UserError(f"--attack {name}: a static set is no attack on other texts; a study puts it to its models")
     given.check(name, identity)
-    known = _known(Path(base or model), catalog)
+    known = attack_given.known(Path(base or model), catalog)
     trained = entry["training_task"] = entry.get("training_task")
     config, hyper = _settings(model, base, trained, entry["kind"])
     entry["hyper"] = hyper or catalog.preset(trained or task, preset, model=known)
@@ -71,15 +72,16 @@ def attack_file(
     rows = _rows(Path(data), entry)
 
     where = runtime.device(device)
-    loaded = _load(model, base, entry, where, precision)
-    pre_norm = bool(known) and catalog.models[known].identity["pre_norm"]
+    loaded, pre_norm = _load(model, base, entry, where, precision), attack_given.pre_norm(Path(base or model), catalog)
     attacker = Attacker(
         loaded, loaded.config["num_hidden_layers"], identity, languages, examples, seed, precision, pre_norm,
-        attack_given.stand_ins(identity, given, where, precision), seconds,
-        attack_given.resources(identity, given, task, language, Path(data), where, precision), (shard[0] - 1, shard[1]),
+        attack_given.stand_ins(identity, given, catalog, where, precision), seconds,
+        attack_given.resources(identity, given, catalog, task, language, Path(data), where, precision),
+        (shard[0] - 1, shard[1]),
     )  # fmt: skip
     key = {
-        "attack": identity, "task": entry, "language": language, "seed": seed, "precision": precision,
+        "code": stage_code("attack"), "attack": identity, "task": entry, "language": language, "languages": languages,
+        "seed": seed, "precision": precision,
         "seconds": seconds, "data": files.sha256(data), "given": given.described(), "examples": examples,
         "model": [checkpoints.sha256(Path(folder) / "model.safetensors") for folder in (base, model) if folder],
     }  # fmt: skip
@@ -114,13 +116,6 @@ def _attack(catalog: catalogs.Catalog, given: str) -> tuple[str, dict]:
 def _row(catalog: catalogs.Catalog, code: str) -> dict:
     """A language as an attack's spec has it."""
     return {**catalog.languages[code], "code": code, "alphabet": alphabets.of(code), "keyboard": keyboards.of(code)}
-
-
-def _known(folder: Path, catalog: catalogs.Catalog) -> str | None:
-    """The catalog's name of the model in `folder`, where it was fetched from the catalog."""
-    card = folder / "model.json"
-    name = files.read_json(card).get("name") if card.is_file() else None
-    return name if name in catalog.models else None
 
 
 def _settings(model: Path, base: Path | None, task: str | None, kind: str) -> tuple[dict, dict | None]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from xstilts import files
 from xstilts.attacks import candidates
+from xstilts.catalog import Catalog
 from xstilts.errors import UserError
 from xstilts.evaluation.standins import StandIns
 from xstilts.models import loading, runtime
@@ -57,14 +58,28 @@ class Given:
         return found | {key: files.sha256(path) if Path(path).is_file() else path for key, path in texts.items()}
 
 
-def stand_ins(identity: dict, given: Given, device, precision: str):
+def known(folder: Path, catalog: Catalog) -> str | None:
+    """The catalog's name of the model in `folder`, where it was fetched from the catalog."""
+    card = folder / "model.json"
+    name = files.read_json(card).get("name") if card.is_file() else None
+    return name if name in catalog.models else None
+
+
+def pre_norm(folder: Path, catalog: Catalog) -> bool:
+    """Whether the model in `folder` is pre-norm, as the catalog says; False for one that it does not know."""
+    name = known(folder, catalog)
+    return name is not None and catalog.models[name].identity["pre_norm"]
+
+
+def stand_ins(identity: dict, given: Given, catalog: Catalog, device, precision: str):
     """The models that the attack asks, as `Attacker` takes them."""
     mlm = (given.mlm_base, given.mlm) if given.mlm and given.mlm_base else None
-    return StandIns.by_hand(identity, mlm, given.encoder, device, precision)
+    before = given.encoder is not None and pre_norm(given.encoder, catalog)
+    return StandIns.by_hand(identity, mlm, given.encoder, device, precision, before)
 
 
 def resources(
-    identity: dict, given: Given, task: str, language: str, data: Path, device, precision: str
+    identity: dict, given: Given, catalog: Catalog, task: str, language: str, data: Path, device, precision: str
 ) -> Callable[[dict, str, list[dict]], dict]:
     """What `Attacker` asks for the resources that are no models: dictionaries, parallel text, its alignment."""
 
@@ -87,7 +102,7 @@ def resources(
             model = loading.load(given.encoder, None, device, runtime.lean(precision))
             layer = layer_at(identity["stand_ins"]["encoder"]["layer"], model.config["num_hidden_layers"])
             length = identity["stand_ins"]["encoder"]["max_length"]
-            found["align"] = parallel.Aligner(model, layer, length, precision).align
+            found["align"] = parallel.Aligner(model, layer, length, precision, pre_norm(given.encoder, catalog)).align
         return found
 
     return found_for

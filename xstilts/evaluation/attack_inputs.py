@@ -115,15 +115,33 @@ def _dictionaries(listed: dict[str, dict]):
 # ---- journals
 def key_of(spec: dict, place: Place, target: str, language: str) -> dict:
     """What the outcomes depend on beside the code: the spec, and the files, told apart by size and time."""
-    return {"spec": sha256(canonical(spec)), "files": _files(spec, place, target, language)}
+    files_read = [*_victims_files(spec, place, target, language), *_stand_ins_files(spec, place, target)]
+    return {"spec": sha256(canonical(spec)), "files": _states(files_read)}
 
 
-def _files(spec: dict, place: Place, target: str, language: str) -> list[list]:
-    """Name, size and time of the model, the checkpoint and the examples."""
+def _victims_files(spec: dict, place: Place, target: str, language: str) -> list[Path]:
+    """The model, the checkpoint and the examples."""
+    checkpoint = place.checkpoint(spec, spec["targets"][target]["training_task"])
     asked = [place.below(paths.MODEL_DIR, model=spec["model"]["name"]), place.examples(spec, target, language)]
-    asked += [place.checkpoint(spec, spec["targets"][target]["training_task"])]
+    return [*asked, checkpoint] if checkpoint else asked
+
+
+def _stand_ins_files(spec: dict, place: Place, target: str) -> list[Path]:
+    """The stand-in models and the examples in other languages; a dictionary's digest is in the spec."""
+    named, found = spec.get("stand_ins") or {}, []
+    for one in filter(None, (named.get("mlm"), named.get("encoder"))):
+        found.append(place.below(paths.MODEL_DIR, model=one["model"]["name"]))
+    if mlm := named.get("mlm"):
+        cell = {"intermediate": mlm.get("intermediate", "mlm"), "seed": mlm.get("seed", 1)}
+        found.append(place.below(paths.ENCODER_DIR, model=mlm["model"]["name"], **cell))
+    others = spec["targets"][target].get("parallel") or []
+    return found + [place.below(paths.examples(target, code, "test")) for code in others]
+
+
+def _states(asked: list[Path]) -> list[list]:
+    """Name, size and time of each file (of a folder its weights); those that are not there are left out."""
     found = []
-    for path in filter(None, asked):
+    for path in asked:
         path = path / "model.safetensors" if path.is_dir() else path
         with suppress(OSError):
             status = path.stat()
@@ -138,7 +156,8 @@ def pool(spec: dict, place: Place, target: str, language: str) -> Path | None:
         return None
     same = {name: spec.get(name) for name in ("code", "model", "intermediate", "seed", "precision")}
     same |= {"hyper": entry["hyper"], "options": entry["options"]}
-    return place.work / "pools" / f"{sha256(canonical([same, _files(spec, place, target, language)]))[:16]}.npy"
+    seen = _states(_victims_files(spec, place, target, language))
+    return place.work / "pools" / f"{sha256(canonical([same, seen]))[:16]}.npy"
 
 
 class Journals:

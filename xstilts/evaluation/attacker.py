@@ -70,10 +70,12 @@ class Attacker:
 
     def static(self, rows: list[dict], entry: dict, language: str) -> tuple[list[dict], int]:
         """(rows of a published set of adversarial texts, tokens): no search, one prediction an example."""
+        rows = chosen(rows, entry, self.examples, self.seed)
+        if not rows:
+            return [], 0
         fields = self.identity["fields"].get(entry["kind"]) or [
             name for name in ("text_a", "text_b", "tokens", "question", "context", "text") if name in rows[0]
         ]
-        rows = chosen(rows, entry, self.examples, self.seed)
         found, tokens = results(self.model, entry, rows, language, self.precision)
         return [_static_row(row, fields, result) for row, result in zip(rows, found, strict=True)], tokens
 

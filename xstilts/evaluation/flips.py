@@ -13,6 +13,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from xstilts.attacks import casing
 from xstilts.attacks.candidates.single_words import asked_script, fitting, word_of, word_script
 from xstilts.attacks.proposals import Draft
 from xstilts.attacks.units import Unit
@@ -29,11 +30,11 @@ class Flips:
     """Calls as `Resources.gradients`; `victim`: a `predict.Predictor` (kind pair, tagging or span_qa).
 
     Words are those of `vocabulary` that are one piece of the victim's tokenizer; `spaces`: whether that piece must
-    begin a word.
+    begin a word. `language`: the code of the language that they are in.
     """
 
-    def __init__(self, victim, vocabulary: Sequence[str], spaces: bool):
-        self._victim, self._model = victim, victim.model
+    def __init__(self, victim, vocabulary: Sequence[str], spaces: bool, language: str = ""):
+        self._victim, self._model, self._language = victim, victim.model, language
         self.kind = victim.kind.__name__.rpartition(".")[2]
         tokenizer, found = self._model.tokenizer, {}
         for word in vocabulary:
@@ -43,7 +44,7 @@ class Flips:
                 found[word] = piece
         self._words = np.array(list(found), dtype=object)
         self._scripts = np.array([word_script(word) for word in found], dtype=object)
-        self._folded = np.array([word.casefold() for word in found], dtype=object)
+        self._folded = np.array([casing.fold(word, language) for word in found], dtype=object)
         with torch.no_grad():
             module = trimming.locate(self._model.encoder)[1]
             ids = torch.tensor(list(found.values()), dtype=torch.int64, device=self._model.device)
@@ -83,7 +84,8 @@ class Flips:
             gradient += gradients[position]
             here += float(embedded[position] @ gradients[position])
         gains = self._rows @ gradient - here
-        usable = np.flatnonzero(np.isin(self._scripts, fitting(asked_script(word))) & (self._folded != word.casefold()))
+        other = self._folded != casing.fold(word, self._language)
+        usable = np.flatnonzero(np.isin(self._scripts, fitting(asked_script(word))) & other)
         order = usable[np.argsort(-gains[usable], kind="stable")][:k]
         return [(self._words[place], float(gains[place])) for place in order]
 

@@ -45,9 +45,10 @@ class StandIns:
         encoder: Path | None = None,
         device="cpu",
         precision: str = "fp32",
+        pre_norm: bool = False,
     ) -> StandIns:
         """Of an attack's catalog identity, from folders: `mlm` = (model, checkpoint with a head of kind mlm), `encoder`
-        = a model. UserError: the attack needs one that was not given."""
+        = a model, which is `pre_norm` or not. UserError: the attack needs one that was not given."""
         named = identity.get("stand_ins") or {}
         for name, given in (("mlm", mlm), ("encoder", encoder)):
             if named.get(name) and given is None:
@@ -59,7 +60,8 @@ class StandIns:
         if named.get("mlm"):
             made._mlm, made._mlm_folders = named["mlm"], (Path(mlm[0]), Path(mlm[1]))
         if named.get("encoder"):
-            made._encoder, made._encoder_folder = named["encoder"], Path(encoder)
+            record = {"name": named["encoder"]["model"], "pre_norm": pre_norm}
+            made._encoder, made._encoder_folder = {**named["encoder"], "model": record}, Path(encoder)
         made._next = "Next: name a folder that has it"
         return made
 
@@ -79,7 +81,8 @@ class StandIns:
         if named.get("mlm"):
             fills = self.fills
             made["fills"] = lambda texts, k, scripts=None: fills(texts, k, scripts, spaces)
-        if named.get("encoder"):
+        aligns = "phrases" in transforms and not (identity.get("constraints") or {}).get("similarity")
+        if named.get("encoder") and not aligns:  # else it is read for `align` alone
             made["similarity"] = self.similar.similarity
         if {"neighbours", "gradient"} & set(transforms):
             from xstilts.evaluation.similar import vocabulary
@@ -89,7 +92,7 @@ class StandIns:
             if not named.get("encoder"):
                 raise UserError("transform: neighbours needs stand_ins.encoder, and the attack names none")
             least = (identity.get("options") or {}).get("least", LEAST)
-            made["neighbours"] = self.similar.neighbours(made["vocabulary"], least)
+            made["neighbours"] = self.similar.neighbours(made["vocabulary"], least, language["code"])
         if "gradient" in transforms:
             from xstilts.evaluation.flips import KINDS, Flips
 
@@ -97,7 +100,7 @@ class StandIns:
                 raise UserError(
                     f"transform: gradient needs a victim with a trained head; allowed kinds: {', '.join(KINDS)}"
                 )
-            made["gradients"] = Flips(victim, made["vocabulary"], spaces)
+            made["gradients"] = Flips(victim, made["vocabulary"], spaces, language["code"])
         return Resources(**made)
 
     @cached_property
@@ -134,9 +137,8 @@ class StandIns:
         self._check("encoder", self._encoder_folder)
         settings = DEFAULTS | {key: value for key, value in self._encoder.items() if key in DEFAULTS}
         model = loading.load(self._encoder_folder, None, self._device, runtime.lean(self._precision))
-        record, blocks = self._encoder["model"], model.config["num_hidden_layers"]
-        pre_norm = isinstance(record, dict) and record.get("pre_norm", False)
-        length = settings["max_length"]
+        blocks, length = model.config["num_hidden_layers"], settings["max_length"]
+        pre_norm = self._encoder["model"].get("pre_norm", False)
         embedder = Embedder(model, settings["pooling"], length, self._precision, pre_norm, stable=True)
         return Similar(embedder, layer_at(settings["layer"], blocks), length)
 

@@ -14,6 +14,7 @@ from unicodedata import normalize
 
 import regex
 
+from xstilts.attacks import casing
 from xstilts.attacks.proposals import Draft, Proposal, Proposer, Resources
 from xstilts.attacks.segmentation import UNSPACED, script_of, words
 from xstilts.attacks.units import Unit, text_of
@@ -37,7 +38,7 @@ def proposer(identity: dict, resources: Resources) -> Proposer:
         raise UserError("stand_ins: dictionaries: none is given; this attack needs them, such as [embedded]")
     if wanted == NONE and languages is None:
         raise UserError("stand_ins: languages: none is given; with `filter: none` this attack needs a list of them")
-    ignored = {code: {fold(word) for word in listed} for code, listed in (options.get("ignore") or {}).items()}
+    ignored = {code: {fold(word, code) for word in listed} for code, listed in (options.get("ignore") or {}).items()}
 
     def propose(drafts: list[Draft]) -> list[Proposal]:
         return [_proposal(draft, wanted, languages, ignored, resources) for draft in drafts]
@@ -55,7 +56,7 @@ def _proposal(
     for index in draft.ranges:
         unit = draft.units[index]
         word = "".join(unit.word.clusters)
-        if fold(word) in ignored.get(own, ()):
+        if fold(word, own) in ignored.get(own, ()):
             continue
         order = list(targets)
         draft.rng(index, "languages").shuffle(order)
@@ -105,6 +106,7 @@ def fitted(whole: str, unit: Unit, text: str) -> str:
     """`text` with a space on each side where it would touch a letter and either of both is of a script with spaces.
 
     Chinese, Japanese, Thai and Burmese words have no spaces around them: two changed neighbours would become one word.
+    Each is fitted as if the other stood as it was: between two changed neighbours there are two spaces.
     """
     before, after = whole[: unit.word.start][-1:], whole[unit.word.end :][:1]
     return " " * _apart(before, text[0]) + text + " " * _apart(text[-1], after)
@@ -121,10 +123,11 @@ class Reference:
     """A text as its words, without case: where does a word or phrase stand in it?
 
     folded: the folded words, one space between two that are apart in the text. starts, ends: offset in `folded` of each
-    word's start and end -> its offset in `text`.
+    word's start and end -> its offset in `text`. language: the code of the text's.
     """
 
     text: str
+    language: str
     folded: str
     starts: dict[int, int]
     ends: dict[int, int]
@@ -135,7 +138,7 @@ class Reference:
         Within the text it is spelt as there (a German dictionary may write its nouns small), at the text's start, where
         a capital says nothing, as it was given. A capital that `phrase` begins with stays.
         """
-        key, at = fold_words(phrase), -1
+        key, at = fold_words(phrase, self.language), -1
         at_start = False
         while key and (at := self.folded.find(key, at + 1)) >= 0:
             if at in self.starts and at + len(key) in self.ends:
@@ -143,7 +146,7 @@ class Reference:
                     at_start = True
                     continue
                 there = self.text[self.starts[at] : self.ends[at + len(key)]]
-                return there[:1].title() + there[1:] if phrase[:1].isupper() else there
+                return casing.title(there, self.language) if phrase[:1].isupper() else there
         return phrase if at_start else ""
 
 
@@ -155,20 +158,21 @@ def reference(text: str, language: str) -> Reference:
         if last is not None and word.start > last:
             folded += " "
         starts[len(folded)] = word.start
-        folded += fold("".join(word.clusters))
+        folded += fold("".join(word.clusters), language)
         ends[len(folded)] = last = word.end
-    return Reference(text, folded, starts, ends)
+    return Reference(text, language, folded, starts, ends)
 
 
-def fold(word: str) -> str:
-    """`word` without case, composed (NFC): dictionaries and texts may write a letter and its mark differently."""
-    return normalize("NFC", word.casefold())
+def fold(word: str, language: str) -> str:
+    """`word` without case by the rules of its language, composed (NFC): dictionaries and texts may write a letter and
+    its mark differently."""
+    return normalize("NFC", casing.fold(word, language))
 
 
-def fold_words(phrase: str) -> str:
+def fold_words(phrase: str, language: str) -> str:
     """`phrase` as it would stand in `Reference.folded`: words without case, one space for all that is between them."""
     folded, last = "", None
     for word in words(phrase):
-        folded += " " * (last is not None and word.start > last) + fold("".join(word.clusters))
+        folded += " " * (last is not None and word.start > last) + fold("".join(word.clusters), language)
         last = word.end
     return folded

@@ -17,6 +17,7 @@ from unicodedata import normalize
 
 import regex
 
+from xstilts.attacks import casing
 from xstilts.attacks.proposals import Draft, Proposal, Proposer, Resources
 from xstilts.attacks.segmentation import UNSPACED, Word, script_of, sentences, words
 from xstilts.attacks.units import Unit
@@ -173,7 +174,7 @@ def forbidden(row: dict) -> list[str]:
 @lru_cache(maxsize=4096)
 def vocabulary(text: str, language: str) -> Counter[str]:
     """The words of `text`, NFKC and without case, and how often each occurs."""
-    return Counter(normalize("NFKC", "".join(word.clusters)).casefold() for word in words(text, language))
+    return Counter(casing.fold(normalize("NFKC", "".join(word.clusters)), language) for word in words(text, language))
 
 
 def plain(text: str) -> str:

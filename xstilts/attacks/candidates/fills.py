@@ -16,11 +16,8 @@ SPARE = 8  # more are asked for: the word itself and its other spellings are lef
 def proposer(identity: dict, resources: Resources) -> Proposer:
     """For every unit that may change the likeliest words of its script in its place, all drafts in one question.
 
-    The model reads the attacked field alone (tagging: the whole sentence), not the other text of a pair. `ValueError`
-    where no masked language model was given.
+    The model reads the attacked field alone (tagging: the whole sentence), not the other text of a pair.
     """
-    if resources.fills is None:
-        raise ValueError("candidates `fills` need resources.fills: stand_ins.mlm of the attack")
     most = most_candidates(identity, MOST)
 
     def propose(drafts: list[Draft]) -> list[Proposal]:
@@ -31,7 +28,7 @@ def proposer(identity: dict, resources: Resources) -> Proposer:
         answers = resources.fills(contexts, most + SPARE, scripts) if places else []
         for (row, number), found in zip(places, answers, strict=True):
             word = word_of(drafts[row], number)
-            if candidates := replacements(word, (text for text, _ in found), most):
+            if candidates := replacements(word, (text for text, _ in found), most, drafts[row].language["code"]):
                 texts[row][number] = candidates
         return [Proposal(draft.units, found) for draft, found in zip(drafts, texts, strict=True)]
 

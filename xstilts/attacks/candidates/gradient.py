@@ -14,10 +14,7 @@ def proposer(identity: dict, resources: Resources) -> Proposer:
     """For every unit that may change the words of the highest first-order gain, all drafts in one question.
 
     `resources.gradients(drafts, k)` gives for each draft {number of a unit: [(word, gain), ...]}, best first.
-    ValueError where the victim gives no gradients.
     """
-    if resources.gradients is None:
-        raise ValueError("candidates `gradient` need resources.gradients: a victim with a trained head")
     most = most_candidates(identity, MOST)
 
     def propose(drafts: list[Draft]) -> list[Proposal]:
@@ -25,7 +22,9 @@ def proposer(identity: dict, resources: Resources) -> Proposer:
         for draft, found in zip(drafts, resources.gradients(drafts, most + SPARE), strict=True):
             texts = {}
             for number, scored in found.items():
-                if candidates := replacements(word_of(draft, number), (text for text, _ in scored), most):
+                if candidates := replacements(
+                    word_of(draft, number), (text for text, _ in scored), most, draft.language["code"]
+                ):
                     texts[number] = candidates
             proposals.append(Proposal(draft.units, texts))
         return proposals

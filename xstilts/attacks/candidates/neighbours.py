@@ -12,9 +12,7 @@ MOST = 50  # neighbours a word, as in the paper
 
 
 def proposer(identity: dict, resources: Resources) -> Proposer:
-    """For every unit that may change its nearest words, all drafts in one question; ValueError without an encoder."""
-    if resources.neighbours is None:
-        raise ValueError("candidates `neighbours` need resources.neighbours: stand_ins.encoder of the attack")
+    """For every unit that may change its nearest words, all drafts in one question."""
     most = most_candidates(identity, MOST)
 
     def propose(drafts: list[Draft]) -> list[Proposal]:
@@ -25,7 +23,7 @@ def proposer(identity: dict, resources: Resources) -> Proposer:
             texts = {}
             for number in draft.ranges:
                 word = word_of(draft, number)
-                if candidates := replacements(word, (text for text, _ in nearest[word]), most):
+                if candidates := replacements(word, (text for text, _ in nearest[word]), most, draft.language["code"]):
                     texts[number] = candidates
             proposals.append(Proposal(draft.units, texts))
         return proposals

@@ -144,10 +144,10 @@ def by_dictionary(one: tuple[str, ...], other: tuple[str, ...], source: str, tar
     """Links of equal words and dictionary translations, no word twice: of several, the one nearest to the diagonal."""
     places: dict[str, list[int]] = {}
     for j, word in enumerate(other):
-        places.setdefault(fold(word), []).append(j)
+        places.setdefault(fold(word, target), []).append(j)
     candidates = []
     for i, word in enumerate(one):
-        keys = dict.fromkeys(map(fold, [word, *translate(word, source, target)]))
+        keys = dict.fromkeys(fold(text, target) for text in (word, *translate(word, source, target)))
         for rank, key in enumerate(keys):
             for j in places.get(key, ()):
                 candidates.append((abs((i + 0.5) / len(one) - (j + 0.5) / len(other)), rank, i, j))

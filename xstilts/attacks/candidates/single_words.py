@@ -6,6 +6,7 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
+from xstilts.attacks import casing
 from xstilts.attacks.proposals import Draft
 from xstilts.attacks.segmentation import script_of
 
@@ -59,26 +60,26 @@ def asked_script(text: str) -> str:
     return word_script(text) or JAPANESE.get(first, first)
 
 
-def replacements(word: str, candidates: Iterable[str], most: int) -> list[str]:
+def replacements(word: str, candidates: Iterable[str], most: int, language: str = "") -> list[str]:
     """The first `most` of the candidates that are other words (not the same in another case), each once.
 
     They keep the word's capitals: an initial one, or all of them where the word has several letters. A candidate that
-    has a capital of its own (a name, a German noun) keeps it.
+    has a capital of its own (a name, a German noun) keeps it. `language`: the code of the language of both.
     """
-    folded, found = word.casefold(), {}
+    folded, found = casing.fold(word, language), {}
     for candidate in candidates:
         if len(found) == most:
             break
-        if candidate.casefold() != folded and (text := cased(word, candidate)) != word:
+        if casing.fold(candidate, language) != folded and (text := cased(word, candidate, language)) != word:
             found.setdefault(text)
     return list(found)
 
 
-def cased(word: str, candidate: str) -> str:
-    """`candidate` with the capitals of `word`."""
+def cased(word: str, candidate: str, language: str = "") -> str:
+    """`candidate` with the capitals of `word`, by the rules of their language."""
     if len(word) > 1 and word.isupper():
-        return candidate.upper()
-    return candidate[:1].title() + candidate[1:] if word[:1].isupper() else candidate
+        return casing.upper(candidate, language)
+    return casing.title(candidate, language) if word[:1].isupper() else candidate
 
 
 def word_of(draft: Draft, number: int) -> str:

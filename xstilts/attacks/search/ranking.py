@@ -6,7 +6,7 @@ from xstilts.attacks.search.task import Changes, Found, Probe, Search, Task
 
 # what stands in a unit's place while its importance is measured
 UNK, MASK = "[UNK]", "<mask>"
-BY = ("unk", "delete", "mask", "trial")
+BY = ("unk", "delete", "mask")
 
 
 def ranked(task: Task) -> Search:
@@ -16,18 +16,19 @@ def ranked(task: Task) -> Search:
     nothing (delete) or with `options.mask` (mask, default "<mask>"); a token of a tagging example cannot be deleted and
     is ranked by unk. Then, from the top on, all candidates of a unit are put on top of the changes kept so far; the
     worst for the model is kept if it raises the loss. Ends with the first winner, after `most` changes or when the
-    queries are spent. by: trial is `greedy_trial`. Unlike the source, a winner counts although a candidate that is none
-    has a higher loss.
+    queries are spent. Unlike the source, a winner counts although a candidate that is none has a higher loss, and
+    ranking takes at most half of the queries: of more units, so many are drawn and ranked, and the others come after
+    them in random order.
     """
-    by = task.options.get("by", "unk")
-    if by == "trial":
-        return (yield from greedy_trial(task))
-    unk = task.options.get("unk", UNK)
+    by, unk = task.options.get("by", BY[0]), task.options.get("unk", UNK)
     place = {"unk": unk, "delete": "", "mask": task.options.get("mask", MASK)}[by]
-    probes = [Probe({unit: place or (unk if task.units[unit].token is not None else "")}) for unit in task.candidates]
+    order, most = list(task.candidates), int(min(len(task.candidates), task.left / 2))
+    if most < len(order):
+        task.rng.shuffle(order)
+    probes = [Probe({unit: place or (unk if task.units[unit].token is not None else "")}) for unit in order[:most]]
     losses = {unit: result["loss"] for probe, result in (yield from task.ask(probes)) for unit in probe}
     kept: Found = ({}, task.clean)
-    for unit in sorted(losses, key=lambda unit: -losses[unit]):
+    for unit in sorted(order, key=lambda unit: -losses.get(unit, float("-inf"))):
         if len(kept[0]) >= task.most or task.left <= 0:
             break
         if not task.fits(unit, kept[0]):

@@ -9,27 +9,19 @@ from random import Random
 
 import regex
 
+from xstilts.attacks import casing
 from xstilts.attacks.segmentation import UNSPACED, script_of
 from xstilts.attacks.transforms import Clusters, register, shuffled
 
 _LETTER = regex.compile(r"\p{L}")
 
 
-_UPPER = {"tr": {"i": "İ", "ı": "I"}}  # where Unicode's own mapping is not the language's
-_LOWER = {"tr": {"İ": "i", "I": "ı"}}
-
-
 def like(letter: str, model: str, language: dict) -> str:
     """`letter` in upper case where `model` is, else as it is."""
     if not model.isupper():
         return letter
-    upper = _UPPER.get(language.get("code"), {}).get(letter) or letter.upper()
-    return upper if len(upper) == len(letter) else letter  # ß -> SS would be two letters
-
-
-def lower(letter: str, language: dict) -> str:
-    """`letter` in lower case."""
-    return _LOWER.get(language.get("code"), {}).get(letter) or letter.lower()
+    upper = casing.title(letter, language.get("code", ""))  # one letter: its accent stays, in Greek too
+    return upper if len(upper) == len(letter) else letter  # ß -> Ss would be two letters
 
 
 @register("swap")

@@ -8,14 +8,13 @@ from random import Random
 
 import regex
 
+from xstilts.attacks import casing
 from xstilts.attacks.segmentation import graphemes, script_of
 from xstilts.attacks.transforms import Clusters, register
 
 CASED = frozenset(
     {"Latn", "Cyrl", "Grek"}
 )  # not Geor: its capitals (U+1C90 ...) are for whole lines, and few fonts have them
-_TURKISH = frozenset({"tr", "az"})
-_TONOS = regex.compile(r"\u0301")
 
 # Script -> marks of the decomposed text (NFD) that readers do without.
 _MARKS = {
@@ -40,45 +39,27 @@ def _cased(clusters: Clusters) -> bool:
     return script_of("".join(clusters)) in CASED
 
 
-def _capitals(text: str, code: str) -> str:
-    if code in _TURKISH:
-        text = text.replace("i", "İ")  # ı -> I is Unicode's own
-    if code == "el":  # capitals have no tonos, but keep the dialytika
-        text = unicodedata.normalize("NFC", _TONOS.sub("", unicodedata.normalize("NFD", text)))
-    return text.upper()
-
-
 @register("upper")
 def upper(clusters: Clusters, first: int, last: int, rng: Random, language: dict, options: dict) -> list[Clusters]:
     """The word in capitals, by the language's rules (Turkish i -> İ, Greek without tonos); Latin, Cyrillic, Greek."""
     code = language.get("code", "")
-    return _whole(clusters, first, last, lambda text: _capitals(text, code)) if _cased(clusters) else []
+    return _whole(clusters, first, last, lambda text: casing.upper(text, code)) if _cased(clusters) else []
 
 
 @register("lower")
 def lower(clusters: Clusters, first: int, last: int, rng: Random, language: dict, options: dict) -> list[Clusters]:
     """The word in lower case, by the language's rules (Turkish I -> ı); Latin, Cyrillic, Greek."""
-
-    def change(text: str) -> str:
-        if language.get("code") in _TURKISH:
-            text = text.replace("İ", "i").replace("I", "ı")
-        return text.lower()
-
-    return _whole(clusters, first, last, change) if _cased(clusters) else []
+    code = language.get("code", "")
+    return _whole(clusters, first, last, lambda text: casing.lower(text, code)) if _cased(clusters) else []
 
 
 @register("title")
 def title(clusters: Clusters, first: int, last: int, rng: Random, language: dict, options: dict) -> list[Clusters]:
     """The word's first letter as a capital (Turkish i -> İ, Dutch ij -> IJ), the rest as it is."""
+    if first or not last or not _cased(clusters):
+        return []
     code = language.get("code", "")
-
-    def change(text: str) -> str:
-        if code == "nl" and text[:2].lower() == "ij":
-            return "IJ" + text[2:]
-        head = graphemes(text)[0]
-        return ("İ" if code in _TURKISH and head == "i" else head.title()) + text[len(head) :]
-
-    return _whole(clusters, first, last, change) if first == 0 < last and _cased(clusters) else []
+    return _whole(clusters, first, last, lambda text: casing.title(text, code))
 
 
 @register("no_diacritics")

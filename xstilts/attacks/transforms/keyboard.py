@@ -5,9 +5,10 @@ from __future__ import annotations
 import unicodedata
 from random import Random
 
+from xstilts.attacks import casing
 from xstilts.attacks.segmentation import graphemes
 from xstilts.attacks.transforms import Clusters, register, shuffled
-from xstilts.attacks.transforms.characters import like, lower
+from xstilts.attacks.transforms.characters import like
 
 # keys of the Korean layout -> conjoining jamo of a syllable's start, middle and end (Unicode 3.12)
 _COMPATIBILITY = "ㄱㄲㄴㄷㄸㄹㅁㅂㅃㅅㅆㅇㅈㅉㅊㅋㅌㅍㅎ"
@@ -39,7 +40,7 @@ def _neighbours(cluster: str, keys: dict[str, list[str]], language: dict) -> lis
         return _syllables(cluster, keys)
     found = []
     for i, character in enumerate(cluster):
-        for other in keys.get(lower(character, language), ()):
+        for other in keys.get(casing.lower(character, language.get("code", "")), ()):
             # a letter for a letter, a mark for a mark: anything else would start or swallow a cluster
             if unicodedata.category(other)[0] != unicodedata.category(character)[0]:
                 continue

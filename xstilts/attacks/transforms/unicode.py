@@ -6,9 +6,10 @@ Their rendering is that of the original, not their characters: none of these che
 from __future__ import annotations
 
 import unicodedata
-from itertools import zip_longest
 from random import Random
 from string import ascii_letters
+
+import regex
 
 from xstilts.attacks.segmentation import script_of
 from xstilts.attacks.transforms import Clusters, register, shuffled
@@ -28,6 +29,15 @@ _PAIRS = (
     ("o", "о"),
 )
 
+# Where two clusters have one shape together, which anything between them would undo: the obligatory ligatures of Arabic
+# (Unicode 9.2, lam and alef) and the two Tamil conjuncts in use (Unicode 12.6), which UAX 29 does not keep whole
+_BEFORE = regex.compile(r"(?P<arabic>\u0644\p{M}*)|(?P<ksa>\u0b95\u0bcd)|(?P<sri>[\u0bb6\u0bb8]\u0bcd)")
+_AFTER = {
+    "arabic": regex.compile(r"[\u0622\u0623\u0625\u0627\u0671]"),
+    "ksa": regex.compile(r"\u0bb7"),
+    "sri": regex.compile(r"\u0bb0\u0bc0"),
+}
+
 LRO, RLO, PDF, LRI, PDI = "\u202d", "\u202e", "\u202c", "\u2066", "\u2069"
 BACKSPACE = "\b"
 
@@ -44,9 +54,19 @@ def _homoglyphs() -> dict[str, tuple[str, ...]]:
 HOMOGLYPHS = _homoglyphs()
 
 
-def _inside(clusters: Clusters, first: int, last: int) -> range:
-    """Places to insert at, before a cluster: inside the word, where nothing becomes one space beside another."""
-    return range(max(first, 1), min(last, len(clusters) - 1) + 1)
+def _inside(clusters: Clusters, first: int, last: int) -> list[int]:
+    """Places to insert at, before a cluster: inside the word, where nothing becomes one space beside another, and not
+    inside a ligature."""
+    places = range(max(first, 1), min(last, len(clusters) - 1) + 1)
+    return [place for place in places if not _ligature(clusters, place)]
+
+
+def _ligature(clusters: Clusters, place: int) -> bool:
+    """Whether the clusters before and behind a place have one shape together."""
+    if not 0 < place < len(clusters):
+        return False
+    before = _BEFORE.fullmatch(clusters[place - 1])
+    return before is not None and _AFTER[before.lastgroup].match(clusters[place]) is not None
 
 
 @register("invisible", checks_clusters=False)
@@ -78,14 +98,6 @@ def homoglyph(clusters: Clusters, first: int, last: int, rng: Random, language: 
     )
 
 
-@register("lookalike", checks_clusters=False)
-def lookalike(clusters: Clusters, first: int, last: int, rng: Random, language: dict, options: dict) -> list[Clusters]:
-    """Insert one invisible character between two clusters or replace one letter by a look-alike, in turn."""
-    given = clusters, first, last, rng, language, options
-    turns = zip_longest(invisible(*given), homoglyph(*given))
-    return [candidate for turn in turns for candidate in turn if candidate is not None]
-
-
 @register("reorder", checks_clusters=False)
 def reorder(clusters: Clusters, first: int, last: int, rng: Random, language: dict, options: dict) -> list[Clusters]:
     """Swap two neighbouring letters and have bidi controls show them in their old order.
@@ -101,6 +113,7 @@ def reorder(clusters: Clusters, first: int, last: int, rng: Random, language: di
              *clusters[i + 2 :])
             for i in range(first, last - 1)
             if clusters[i] != clusters[i + 1] and _rightwards(clusters[i]) and _rightwards(clusters[i + 1])
+            and not any(_ligature(clusters, place) for place in (i, i + 1, i + 2))
         ),
         rng,
     )  # fmt: skip
