@@ -8,7 +8,7 @@ for number, (attack_cell, chosen) in enumerate(STUDY.attack_cells.items()):
             model=fill_cell(paths.MODEL, attack_cell),
             encoder=encoder_of(attack_cell[1:]),
             checkpoints=target_checkpoints(attack_cell[1:], chosen["targets"]),
-            examples=test_files([*chosen["targets"], *set_of(attack_cell[0])]),
+            examples=fill(FILES.attack_examples(attack_cell[0], chosen)),
             stand_ins=stand_in_files(chosen["stand_ins"]),
         output:
             **FILES.attack_files(attack_cell),

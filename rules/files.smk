@@ -53,12 +53,6 @@ def target_checkpoints(one, targets):
     ]
 
 
-def set_of(attack):
-    """The static set of an attack, in a list; most have none."""
-    found = STUDY.catalog.attacks[attack].identity["set"]
-    return [found["task"]] if found else []
-
-
 def stand_in_files(stand_ins):
     """Files of the models that an attack asks beside its victim, and of its masked language model's head."""
     models = [

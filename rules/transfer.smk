@@ -8,7 +8,7 @@ for number, (transfer_cell, chosen) in enumerate(STUDY.transfer_cells.items()):
             model=fill_cell(paths.MODEL, transfer_cell[1:]),
             encoder=encoder_of(transfer_cell[2:]),
             checkpoints=target_checkpoints(transfer_cell[2:], chosen["targets"]),
-            examples=test_files(chosen["targets"]),
+            examples=fill(FILES.attack_examples(transfer_cell[0], chosen)),
             made=fill(FILES.made_on_source(transfer_cell)),
         output:
             **FILES.transfer_files(transfer_cell),

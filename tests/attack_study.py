@@ -8,7 +8,7 @@ from xstilts.files import read_jsonl, write_jsonl
 
 MADE = ["badchars", "bertattack", "case", "charswap", "deepwordbug", "diacritics", "hotflip", "lookalike", "pruthi",
         "punctuation", "textbugger", "textfooler"]  # fmt: skip
-SOURCE = {"model": "me5-small-l6", "intermediate": "none", "seed": 1}
+SOURCE = "me5-small-l6.none.s1"
 FIELDS = {"pair": "text_b", "tagging": "tokens", "span_qa": "question"}
 EDITS = {
     "badchars": lambda text: text[:3] + "\u200b" + text[3:],
@@ -40,7 +40,7 @@ def spec(seeds=(1, 2), attacks=MADE, **changes) -> dict:
         {"attack": name, "source": SOURCE, "model": m, "intermediate": i, "seed": s, "targets": ["xnli"],
          "languages": {"xnli": ["en", "de", "ru", "zh"]}}
         for name in attacks[:2] for m, i in cells for s in seeds
-        if {"model": m, "intermediate": i, "seed": s} != SOURCE
+        if f"{m}.{i}.s{s}" != SOURCE
     ]  # fmt: skip
     study["not_run"] = [
         {"attack": "hotflip", "target": "tatoeba", "languages": ["de", "ru", "zh"], "why": "no gradient there"},
@@ -58,7 +58,7 @@ def build(results, study: dict, items: int = 20, seed: int = 0) -> None:
         folder = f"attacks/{cell['attack']}/{cell['model']}/{cell['intermediate']}/s{cell['seed']}"
         _write(results, study, cell, folder, made=not study["attacks"][cell["attack"]].get("set"))
     for cell in study["transfer_cells"]:
-        source = "{model}.{intermediate}.s{seed}".format(**cell["source"])
+        source = cell["source"]
         folder = f"transfer/{cell['attack']}/{source}/{cell['model']}/{cell['intermediate']}/s{cell['seed']}"
         _write(results, study, cell, folder, made=True)
 

@@ -199,6 +199,24 @@ def test_a_static_set_is_prepared_and_put_to_the_model_that_it_is_made_for(root,
     assert not {*study.challenges} & {*table["targets"], *table["official_languages"]}
 
 
+def test_a_set_keeps_to_the_blocks_languages_and_says_what_it_is_in(root, tmp_path):
+    sets(root, tmp_path)  # the files
+    more = {"sources": ["embedded", "local"], "data_root": str(tmp_path)}
+    study = load(root, {"attacks": ["advglue_mnli"], "languages": ["de"]}, **more)
+    assert not study.attack_cells and "its set is in en, for xnli" in about(study, "advglue_mnli")[0]
+    study = load(root, {"attacks": ["advglue_mnli"], "languages": ["en", "de"]}, **more)
+    assert study.attack_cells["advglue_mnli", "tiny", "none", 1]["languages"] == {"xnli": ["en"]}
+    study = load(root, {"attacks": ["advglue_mnli"]}, **more, languages=["de"])
+    assert not study.attack_cells and "its set is in en, for xnli" in about(study, "advglue_mnli")[0]
+
+
+def test_static_sets_are_among_the_data_that_is_checked(root, tmp_path):
+    spec = Specs(sets(root, tmp_path)).check_data()
+    (row,) = [row for row in spec["data"] if row["task"] == "advglue_mnli"]
+    assert row["files"] == [["en", "test"]] and row["training_task"] == "mnli", "its overlap is with that training"
+    assert spec["lengths"]["tiny"]["advglue_mnli"] == spec["lengths"]["tiny"]["xnli"]
+
+
 def test_a_set_never_tests_a_model_whose_training_has_seen_it(root, tmp_path):
     mixtures = {"mix": {"tasks": ["anli", "squad"], "steps": 5}}
     grid = [{**STUDY["grid"][0], "intermediates": ["none", "anli", "mix"]}]
@@ -257,8 +275,142 @@ def test_an_attack_in_several_blocks_is_one_job_a_cell(root):
     assert len(study.attack_cells) == 2
     assert study.attack_cells["plain", "tiny", "none", 1]["targets"] == ["xnli", "udpos", "tatoeba"]
     assert study.attack_cells["plain", "tiny", "mnli", 1]["targets"] == ["xnli"]
-    with pytest.raises(UserError, match=r"attacks\[0\].examples \(of plain on tiny with none\): 3 .*Allowed: 7, as in"):
+    with pytest.raises(UserError, match=r"attacks\[0\].examples \(of plain\): 3 .*Allowed: 7, as in attacks\[1\]"):
         load(root, STATIC, {**adaptive, "examples": 7})
+
+
+@pytest.mark.parametrize(
+    ("key", "one", "other"),
+    [("examples", 3, 4), ("seconds", None, 2), ("languages", ["de"], ["en", "de"]),
+     ("stand_ins", {}, {"mlm": {"seed": 2}})],
+)  # fmt: skip
+def test_cells_of_one_attack_hold_the_same_examples_whatever_block_they_are_of(root, key, one, other):
+    base = {"attacks": ["masked" if key == "stand_ins" else "plain"], "targets": ["xnli"], "examples": 3}
+    base[key] = one
+    on = ({**base, "intermediates": ["none"]}, {**base, "intermediates": ["mnli"]})
+    assert len(load(root, *on).attack_cells) == 2
+    for first, second in (({}, {key: other}), ({key: other}, {})):
+        with pytest.raises(UserError, match=rf"attacks\[[01]\]\.{key} \(of .*attacks\[[01]\]") as caught:
+            load(root, {**on[0], **first}, {**on[1], **second})
+        assert "attacks[0]" in str(caught.value) and "attacks[1]" in str(caught.value)
+    static = {**base, "mode": "static", "sources": STATIC["sources"], key: other}
+    with pytest.raises(UserError, match=rf"attacks\[[01]\]\.{key} \(of .*attacks\[[01]\]"):
+        load(root, static, base)
+
+
+def test_two_blocks_may_give_the_same_cells_other_targets_and_languages(root):
+    blocks = [{"attacks": ["plain"], "targets": ["xnli"], "languages": [code]} for code in ("en", "de")]
+    blocks.append({"attacks": ["plain"], "targets": ["udpos"], "intermediates": ["none"]})
+    study = load(root, *blocks)
+    assert study.attack_cells["plain", "tiny", "none", 1]["languages"]["xnli"] == ["de", "en"]
+    assert study.attack_cells["plain", "tiny", "mnli", 1]["targets"] == ["xnli"]
+
+
+# ---- blocks without effect
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ({"attacks": ["plain"], "models": ["tiny"], "intermediates": ["mnli"], "targets": ["udpos"]}, "no cell of the"),
+        ({"attacks": ["plain"], "intermediates": ["mnli"], "seeds": [2]}, "no cell of the grid has what attacks[0] na"),
+        ({"attacks": ["plain"], "targets": ["tatoeba"], "languages": ["en"]}, "on tatoeba: attacks[0].languages has"),
+        ({**STATIC, "intermediates": ["none"], "seeds": [1]}, "no cell beside the source tiny.none.s1"),
+    ],
+)
+def test_a_block_that_adds_nothing_says_so(root, block, words):
+    grid = [{**STUDY["grid"][0], "intermediates": ["none"], "seeds": [1, 2]},
+            {**STUDY["grid"][0], "intermediates": ["mnli"], "targets": ["xnli"]}]  # fmt: skip
+    study = load(root, block, grid=grid)
+    assert not study.attack_cells and not study.transfer_cells and words in about(study, "plain")[0]
+
+
+def test_a_notice_reads_as_a_sentence_and_names_the_cell(root):
+    mixtures = {"mix": {"tasks": ["mnli", "squad"], "steps": 5}}
+    grid = [{**STUDY["grid"][0], "intermediates": ["none", "mnli", "mix"]}]
+    study = load(root, {"attacks": ["after"], "targets": ["xnli"]}, grid=grid, mixtures=mixtures)
+    (notice,) = about(study, "after")
+    assert "is not run on tiny after mnli: never after mnli" in notice and "; on tiny after mix: " in notice
+    rows = [row for row in study.not_run if row["attack"] == "after"]
+    assert [(row["model"], row["intermediate"]) for row in rows] == [("tiny", "mnli"), ("tiny", "mix")]
+    study = load(root, {"attacks": ["pairs"], "targets": ["udpos"]})
+    (notice,) = about(study, "pairs")
+    assert notice.startswith("attack pairs is not run on udpos: ") and ";:" not in notice and notice.endswith("for it.")
+
+
+# ---- a stand-in that a study changes
+@pytest.mark.parametrize(
+    ("attack", "changes", "words"),
+    [
+        ("plain", {"mlm": {"seed": 2}}, ["attacks[0].stand_ins.mlm", "no stand-in to change"]),
+        ("masked", {"encoder": {"layer": 1}}, ["attacks[0].stand_ins.encoder", "has: mlm"]),
+        ("near", {"encoder": {"model": "tinny"}}, ["stand_ins.encoder.model: 'tinny'", "Did you mean 'tiny'"]),
+        ("near", {"encoder": {"layer": 3}}, ["stand_ins.encoder.layer: 3", "0 to 2", "tiny"]),
+        ("near", {"encoder": {"layer": "3/2"}}, ["stand_ins.encoder.layer: '3/2'", "fraction up to 1"]),
+        (
+            "near",
+            {"encoder": {"model": "me5-small-l3"}},
+            ["stand_ins.encoder.least", "similarity.least, options.least"],
+        ),
+        ("near", {"encoder": {"least": 2}}, ["stand_ins.encoder.least", "2"]),
+        ("aligned", {"encoder": {"least": 0.5}}, ["stand_ins.encoder.least", "no attack of the block compares"]),
+    ],
+)
+def test_what_a_study_changes_of_a_stand_in_is_checked(compared, attack, changes, words):
+    with pytest.raises(UserError) as caught:
+        load(compared, {"attacks": [attack], "targets": ["xnli"], "stand_ins": changes})
+    for word in ["plan.yaml", *words]:
+        assert word in str(caught.value), (word, str(caught.value))
+
+
+def test_another_encoder_has_a_threshold_of_its_own(compared):
+    change = {"encoder": {"model": "me5-small-l3", "layer": 3, "least": 0.6}}
+    study = load(compared, {"attacks": ["near", "aligned"], "targets": ["xnli"], "stand_ins": change})
+    found = Specs(study).attack("near", "tiny", "none", 1)
+    assert found["attack"]["constraints"]["similarity"] == {"least": 0.6} and found["attack"]["options"]["least"] == 0.6
+    assert found["stand_ins"]["encoder"]["model"]["name"] == "me5-small-l3"
+    assert "least" not in found["stand_ins"]["encoder"]
+    own = Specs(load(compared, {"attacks": ["near"], "targets": ["xnli"]})).attack("near", "tiny", "none", 1)
+    assert own["attack"]["constraints"]["similarity"] == {"least": 0.9} and own["attack"]["options"]["least"] == 0.8
+    other = {"encoder": {"model": "me5-small-l3"}}  # no cosine is compared: none is asked for
+    assert load(compared, {"attacks": ["aligned"], "targets": ["xnli"], "stand_ins": other}).attack_cells
+
+
+@pytest.fixture(scope="module")
+def compared(root, tmp_path_factory):
+    """As `root`, with attacks that ask a similarity encoder."""
+    folder = tmp_path_factory.mktemp("compared") / "root"
+    shutil.copytree(root, folder)
+    encoder = {"encoder": {"model": "tiny", "layer": "last", "pooling": "mean", "max_length": 64}}
+    put(folder, "near", transform=["neighbours"], options={"least": 0.8}, stand_ins=encoder,
+        constraints={**SEARCHED["constraints"], "similarity": {"least": 0.9}})  # fmt: skip
+    put(folder, "aligned", transform=["phrases"], stand_ins=encoder)
+    return folder
+
+
+# ---- what a job reads
+def test_an_attack_reads_its_own_languages_and_those_that_it_mixes_in(root, tmp_path):
+    blocks = [{"attacks": ["plain"], "targets": ["xnli"], "languages": ["de"]},
+              {"attacks": ["mixed"], "targets": ["xnli"], "languages": ["de"]}]  # fmt: skip
+
+    def read(attack, *codes):
+        study = load(root, *blocks, languages=list(codes))
+        return Outputs(study).attack_examples(attack, study.attack_cells[attack, "tiny", "none", 1])
+
+    alone = ["results/{study}/examples/xnli/de/test.jsonl"]
+    assert read("plain", "en", "de") == read("plain", "en", "de", "ru") == alone
+    assert {path.split("/")[4] for path in read("mixed", "en", "de", "ru")} == {"en", "de", "ru"}
+    study = load(root, {**STATIC, "targets": ["tatoeba"], "languages": ["zh"]})
+    (key,) = study.transfer_cells
+    files = Outputs(study).attack_examples("plain", study.transfer_cells[key])
+    assert files == ["results/{study}/examples/tatoeba/zh/test.jsonl"]
+    study = sets(root, tmp_path)
+    files = Outputs(study).attack_examples("snli_cad", study.attack_cells["snli_cad", "tiny", "none", 1])
+    assert files == ["results/{study}/examples/snli_cad/en/test.jsonl"]
+
+
+def test_adding_a_language_does_not_change_the_job_of_an_attack_on_another(root):
+    block = {"attacks": ["plain"], "targets": ["xnli"], "languages": ["de"]}
+    few, many = (Specs(load(root, block, languages=codes)) for codes in (["en", "de"], ["en", "de", "ru"]))
+    assert few.attack("plain", "tiny", "none", 1) == many.attack("plain", "tiny", "none", 1)
 
 
 @pytest.mark.parametrize(

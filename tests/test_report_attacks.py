@@ -11,7 +11,7 @@ import pytest
 from xstilts.analysis.run import analyse
 from xstilts.attacks.segmentation import graphemes
 from xstilts.files import read_jsonl, write_jsonl
-from xstilts.report import attack_figures, figures, gallery, narrative, robustness
+from xstilts.report import attack_figures, figures, gallery, licences, narrative, robustness
 from xstilts.report.attacks import Attacks
 from xstilts.report.build import all_tables, report
 from xstilts.report.build import page as build_page
@@ -101,6 +101,36 @@ def test_attacks_by_targets_are_means_over_models_and_name_clean_attacked_succes
     assert len(robustness.by_model(contents).rows) == 8 * 4
 
 
+def test_paired_changes_on_a_published_set_are_shown_and_those_on_transferred_texts_are_not(demo):
+    contents = Contents(*demo)
+    found = lines(robustness.changes(contents))
+    sets = [line for line in found if " | advglue_mnli | " in line]
+    assert len(sets) == 2 and all(line.startswith("XNLI") and line.endswith(" | –") for line in sets)
+    assert len(found) == 2 * (7 * 3 + 1)
+
+
+def test_sample_sizes_leave_out_published_sets(demo):
+    contents = Contents(*demo)
+    rows = [{**row, "n": 121} if row["source"] == "set" else row for row in contents.tables["robustness"]]
+    attacked = Attacks(demo[0], {**contents.tables, "robustness": rows})
+    assert attacked.examples() == [20] and attacked.examples(static=True) == [20]
+    assert Attacks(demo[0], {**contents.tables, "robustness": rows[:0]}).examples() == []
+
+
+def test_a_long_table_of_models_is_a_file_beside_the_page(demo, monkeypatch):
+    monkeypatch.setattr(robustness, "MOST", 31)
+    part = undrawn(*demo)
+    assert "(32 rows): <code>tables/attacks_models.md</code>" in part and 'id="about-attacks_models"' not in part
+
+
+def test_stand_in_models_are_among_the_licences(demo):
+    spec, results, catalog = demo
+    models = {**spec["revisions"]["models"], "standin": {"type": "hub", "id": "some/model", "revision": "0" * 40}}
+    contents = Contents({**spec, "revisions": {"data": {}, "models": models}}, results, catalog)
+    assert [one.source for one in licences.used(contents) if one.name == "standin"] == ["some/model"]
+    assert len([one for one in licences.used(contents) if one.kind == "model"]) == 3
+
+
 def test_transfer_stands_apart_from_adaptive(demo, text):
     contents = Contents(*demo)
     table = robustness.transfer(contents)
@@ -116,6 +146,17 @@ def test_what_was_not_run_is_listed_with_its_reason(demo, text):
         "hotflip | Tatoeba, BUCC | all | no gradient there", "textfooler | XQuAD | ru | no neighbours <for> it",
         "bumblebee | all | all | no aligner",
     ]  # fmt: skip
+    spec, results, catalog = demo
+    one = {"attack": "badchars", "target": "xnli", "languages": ["en"], "model": "me5-small-l6", "intermediate": "all9",
+           "why": "another language than on other cells"}  # fmt: skip
+    more = robustness.not_run(Contents({**spec, "not_run": [*spec["not_run"], one]}, results, catalog))
+    assert more.columns == ["attack", "models, intermediates", "targets", "languages", "why"]
+    assert lines(more)[-2:] == [
+        "bumblebee | all | all | all | no aligner",
+        "badchars | me5-small-l6, all9 | XNLI | en | another language than on other cells",
+    ]
+    whole = re.sub(r"\s+", " ", text)
+    assert "every score and every attack that could be run is there. What attacks are not run on, and why:" in whole
     assert "no neighbours &lt;for&gt; it" in section(text)
 
 
@@ -133,7 +174,29 @@ def test_stand_ins_and_limits_are_named(demo, text):
 
 def test_a_summary_of_many_attacks_names_the_ends(demo):
     (line,) = [line for line in narrative.summary(Contents(*demo)) if line.startswith("Under attack")]
-    assert line.startswith("Under attack: Of 7 attacks") and line.count("points on average") == 3
+    assert line.startswith("Under attack, on what all 7 attacks were run on (XNLI, UDPOS, XQuAD)")
+    assert "the two strongest and the weakest: " in line and line.count("points on average") == 3
+
+
+def test_attacks_are_ranked_by_what_they_were_all_run_on(demo):
+    """`case` ran on XQuAD in Chinese alone: there the others are looked at too."""
+    spec, results, catalog = demo
+    contents = Contents(spec, results, catalog)
+    rows = contents.tables["robustness"]
+    kept = [row for row in rows if row["attack"] != "case" or (row["target"], row["language"]) == ("xquad", "zh")]
+    contents.attacked = Attacks(spec, {**contents.tables, "robustness": kept})
+    (line,) = [line for line in narrative.summary(contents) if line.startswith("Under attack")]
+    assert "all 7 attacks were run on (XQuAD), each with its own budget" in line
+    drops = {}
+    for name in contents.attacked.made():
+        found = [contents.attacked.row(name, *cell, "xquad", "zh") for cell in contents.cells()]
+        drops[name] = sum(row["clean"] - row["attacked"] for row in found) / len(found)
+    strongest = max(drops, key=drops.get)
+    assert f"weakest: {strongest} takes {drops[strongest]:.1f} points" in line
+    nowhere = [row for row in kept if row["attack"] != "hotflip" or row["target"] == "xnli"]
+    contents.attacked = Attacks(spec, {**contents.tables, "robustness": nowhere})
+    told = " ".join(narrative.summary(contents))
+    assert "points on average" not in told and "The 7 attacks have no model" in told and "not ranked" in told
 
 
 def test_missing_transferred_texts_are_named(demo, tmp_path):
@@ -191,9 +254,19 @@ def test_only_the_surroundings_of_a_change_are_shown():
 
 def test_a_study_without_attacks_says_so(demo, tmp_path):
     spec, results, catalog = demo
-    spec = {**spec, "attacks": {}, "attack_cells": [], "transfer_cells": [], "not_run": []}
+    sets = {**spec, "attacks": {"advglue_mnli": spec["attacks"]["advglue_mnli"]}, "transfer_cells": []}
+    assert "published sets have no unchanged originals" in undrawn(sets, results, catalog)
+    assert "no results for it yet" not in undrawn(sets, results, catalog)
+    none = {**spec, "attacks": {}, "attack_cells": [], "transfer_cells": []}
+    assert "No attack of this study could be run: the reasons are below." in undrawn(none, results, catalog)
+    spec = {**none, "not_run": []}
     copy = tmp_path / "results"
     shutil.copytree(results, copy)
     analyse(spec, copy, catalog)
     part = undrawn(spec, copy, catalog)
-    assert "no results for it yet" in part and "<table" not in part and "lower bounds" not in part
+    assert (
+        "This study has no attacks." in part
+        and "no results" not in part
+        and "<table" not in part
+        and "lower bounds" not in part
+    )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from xstilts.analysis import bootstrap, changes, outcomes, robustness, tables
+from xstilts.analysis import bootstrap, changes, estimates, outcomes, robustness, scaling, tables
 from xstilts.analysis.run import analyse
 from xstilts.attacks.outcomes import TIME
 from xstilts.errors import UserError
@@ -79,6 +79,43 @@ def test_an_attack_that_always_wins_has_an_interval_all_the_same(tmp_path):
     assert mean["success_low"] == pytest.approx(bootstrap.wilson(3, 3)[0])  # the language with the fewest
 
 
+def test_a_draw_without_an_attacked_example_is_no_success_rate_of_0(tmp_path):
+    spec = study(("swap", "none", 1))
+    write(tmp_path, "swap/m/none/s1", "en", rows_of("S" + "k" * 11))
+    write(tmp_path, "swap/m/none/s1", "de", rows_of("SSSSSSSSSFkk"))
+    mean = table(spec, tmp_path)["swap", "adaptive", None, "none", 1, "mean"]
+    assert mean["success_rate"] == pytest.approx(95)
+    assert 75 < mean["success_low"] < 95 < mean["success_high"] <= 100
+
+
+def test_a_draw_without_an_attacked_example_of_one_seed_is_that_of_the_other(tmp_path):
+    spec = study(("swap", "none", 1), ("swap", "none", 2), languages=["en"])
+    write(tmp_path, "swap/m/none/s1", "en", rows_of("S" + "k" * 11))
+    write(tmp_path, "swap/m/none/s2", "en", rows_of("kSSSSSSSSSFk"))
+    both = table(spec, tmp_path)["swap", "adaptive", None, "none", "all", "en"]
+    assert both["success_rate"] == pytest.approx(95) and 60 < both["success_low"] < 95 < both["success_high"] <= 100
+
+
+def test_where_most_draws_are_without_an_attacked_example_the_interval_is_wilsons(tmp_path):
+    spec = study(("swap", "none", 1), languages=["en", "de"])
+    for code, told in (("en", "Skkkkkkkkk"), ("de", "Fkkkkkkkkk")):  # one row in ten: 35 % of draws have none
+        write(tmp_path, "swap/m/none/s1", code, rows_of(told))
+    found = []
+    for seed in range(12):  # with three draws, there are some of which two have none
+        mean = table({**spec, "bootstrap": {"samples": 3, "seed": seed}}, tmp_path)["swap", "adaptive", None, "none", 1,
+                                                                                    "mean"]  # fmt: skip
+        found.append((round(mean["success_low"], 6), round(mean["success_high"], 6)))
+    assert {tuple(round(edge, 6) for edge in bootstrap.wilson(0.5, 1)), (50, 50)} == set(found)
+
+
+def test_means_are_over_the_known_parts_of_a_draw():
+    vectors = np.array([[10.0, np.nan, np.nan, 4.0], [20.0, 30.0, np.nan, 8.0]])
+    assert bootstrap.mean_of_known(vectors, np.ones(1))[[0, 1, 3]].tolist() == [15, 30, 6]
+    weights = np.array([[0.5, 0.5, 1.0, 0.0], [0.5, 0.5, 0.0, 1.0]])
+    found = bootstrap.mean_of_known(vectors, weights)
+    assert found[[0, 1, 3]].tolist() == [15, 30, 8] and np.isnan(found[2])
+
+
 def test_a_language_where_nothing_could_be_attacked_has_no_rate(tmp_path):
     spec = study(("swap", "none", 1))
     write(tmp_path, "swap/m/none/s1", "en", rows_of("SFkk"))
@@ -119,8 +156,8 @@ def test_static_sets_have_a_score_and_no_success_rate(tmp_path):
 
 
 def test_transferred_texts_name_their_source_and_make_the_matrix(tmp_path):
-    source = {"model": "m", "intermediate": "none", "seed": 1}
-    spec = study(("swap", "none", 1), ("swap", "none", 2, source), ("swap", "mnli", 1, "m.none.s1"),
+    source = "m.none.s1"
+    spec = study(("swap", "none", 1), ("swap", "none", 2, source), ("swap", "mnli", 1, source),
                  ("swap", "mnli", 2, source), languages=["en"])  # fmt: skip
     write(tmp_path, "swap/m/none/s1", "en", rows_of("SSSS"))
     for cell, told in (("none/s2", "SSFF"), ("mnli/s1", "SFFk"), ("mnli/s2", "FFkk")):
@@ -207,6 +244,25 @@ def test_an_attacks_own_languages_make_its_mean_and_lacking_ones_leave_it_out(tm
     assert [one["file"] for one in missing] == ["attacks/swap/m/mnli/s1/own/de.jsonl"]
 
 
+def test_cells_with_other_languages_have_means_over_their_own_and_are_not_subtracted(tmp_path):
+    spec = study(("swap", "none", 1), ("swap", "mnli", 1), ("swap", "all9", 1), languages=["en", "de"])
+    spec["attack_cells"][2]["languages"] = {"own": ["de"]}
+    for name in ("none", "mnli"):
+        write(tmp_path, f"swap/m/{name}/s1", "en", rows_of("SF"))
+        write(tmp_path, f"swap/m/{name}/s1", "de", rows_of("FF"))
+    write(tmp_path, "swap/m/all9/s1", "de", rows_of("SS"))
+    found = table(spec, tmp_path)
+    assert {key[-1] for key in found if key[3] == "all9"} == {"de", "mean", "mean_non_en"}
+    assert found["swap", "adaptive", None, "all9", 1, "mean"]["attacked"] == 0
+    assert found["swap", "adaptive", None, "none", 1, "mean"]["attacked"] == 75
+    rows = changes.rows(outcomes.Outcomes(spec, outcomes.load(spec, tmp_path)[0]))
+    told = {(row["intermediate"], row["language"]): row["n_examples"] for row in rows}
+    assert told == {
+        ("mnli", "en"): 2, ("mnli", "de"): 2, ("mnli", "mean"): 4, ("mnli", "mean_non_en"): 2,
+        ("all9", "de"): 2, ("all9", "mean_non_en"): 2,
+    }  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
     """Three sizes of one family, two attacks of different strength, one of which lacks the largest model on XQuAD."""
@@ -229,8 +285,8 @@ def many(tmp_path_factory):
 
 def test_trends_name_the_attacks_they_are_the_mean_of_and_need_all_of_them(many):
     _, root = many
-    scaling = {(r["target"], r["intermediate"], r["measure"]): r for r in tables.read("scaling", root)}
-    fitted = scaling["xnli", "all9", "attacked"]
+    trends = {(r["target"], r["intermediate"], r["measure"]): r for r in tables.read("scaling", root)}
+    fitted = trends["xnli", "all9", "attacked"]
     assert fitted["status"] == "fitted" and fitted["why"].endswith("mean over attacks: badchars, case")
     values = {
         (r["attack"], r["model"]): r["attacked"]
@@ -240,8 +296,43 @@ def test_trends_name_the_attacks_they_are_the_mean_of_and_need_all_of_them(many)
     sizes = {"me5-small-l3": 5_520_000, "me5-small-l6": 10_830_000, "me5-small-l12": 21_500_000}
     means = [(values["badchars", model] + values["case", model]) / 2 for model in sizes]
     assert fitted["slope"] == pytest.approx(np.polyfit(np.log10(list(sizes.values())), means, 1)[0], abs=0.05)
-    assert scaling["xquad", "none", "attacked"]["n_sizes"] == 2, "a size without one attack is no point"
-    assert scaling["xquad", "all9", "robustness_change"]["n_sizes"] == 2
+    for key in (("xquad", "none", "attacked"), ("xquad", "all9", "robustness_change")):
+        assert trends[key]["n_sizes"] == 3 and trends[key]["why"].endswith("mean over attacks: badchars"), key
+    assert trends["xquad", "all9", "attacked"]["why"].endswith("mean over attacks: badchars, case")
+
+
+def scaled(spec, root) -> dict:
+    found = outcomes.Outcomes(spec, outcomes.load(spec, root)[0])
+    rows = scaling.rows(spec, estimates.Estimates(spec, {}), found)
+    return {(row["target"], row["intermediate"], row["measure"]): row for row in rows}
+
+
+def test_an_attack_on_sources_of_static_texts_alone_is_no_part_of_a_trend(many):
+    """Otherwise the one size that it ran on would share no attack with the others."""
+    spec, root = many
+    source = {"model": "me5-small-l12", "intermediate": "none", "seed": 1}
+    cells = [
+        cell for cell in spec["attack_cells"]
+        if (cell["attack"] == "case" and all(cell[key] == source[key] for key in source))
+        or (cell["attack"] == "badchars" and cell["model"] != "me5-small-l12")
+    ]  # fmt: skip
+    moved = [{**cell, "source": "me5-small-l12.none.s1"} for cell in spec["attack_cells"]
+             if cell["attack"] == "case" and cell["model"] == "me5-small-l3"]  # fmt: skip
+    row = scaled({**spec, "attack_cells": cells, "transfer_cells": moved}, root)["xnli", "none", "attacked"]
+    assert (row["n_sizes"], row["status"]) == (2, "refused")
+    alone = scaled({**spec, "attack_cells": cells}, root)["xnli", "none", "attacked"]
+    assert alone["n_sizes"] == 0 and "no attack was run on all attacked sizes" in alone["why"]
+
+
+def test_a_trend_needs_the_same_languages_at_every_size(many):
+    spec, root = many
+    cells = [
+        {**cell, "languages": {"xnli": ["en", "de"], "xquad": ["zh"]}}
+        if (cell["attack"], cell["model"]) == ("badchars", "me5-small-l3") else cell
+        for cell in spec["attack_cells"]
+    ]  # fmt: skip
+    row = scaled({**spec, "attack_cells": cells}, root)["xnli", "none", "attacked"]
+    assert row["n_sizes"] == 3 and row["why"].endswith("mean over attacks: case")
 
 
 def test_equal_files_give_equal_bytes(many):

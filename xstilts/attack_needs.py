@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
+from fractions import Fraction
 from pathlib import Path
 
 from xstilts import findings, presets
@@ -23,17 +24,69 @@ LETTERS = {"substitute": "alphabet", "insert": "alphabet", "key": "keyboard"}  #
 
 
 # ---- stand-ins
+def check(study, key: str, identities: list[dict], changes: dict) -> None:
+    """UserError at `key` where a block changes a stand-in that none of its attacks has, or to what does not exist."""
+    for name, values in changes.items():
+        if not any(name in identity["stand_ins"] for identity in identities):
+            known = sorted({one for identity in identities for one in identity["stand_ins"] if one in (MLM, "encoder")})
+            allowed = ", ".join(known) or "no stand-in to change"
+            raise findings.error(study, f"{key}.{name}", values, f"what an attack of the block has: {allowed}")
+        if "model" in values:
+            findings.known(study, f"{key}.{name}.model", [values["model"]], study.catalog.models)
+    if MLM in changes and "intermediate" in changes[MLM]:
+        known = [MLM, *study.config["mixtures"]]
+        findings.known(study, f"{key}.mlm.intermediate", [changes[MLM]["intermediate"]], known)
+    if "encoder" in changes:
+        _check_encoder(study, f"{key}.encoder", [one for one in identities if "encoder" in one["stand_ins"]], changes)
+
+
+def _check_encoder(study, key: str, identities: list[dict], changes: dict) -> None:
+    """The layer is one of the model's; another model has a threshold of its own, which a threshold alone needs."""
+    values, compares = changes["encoder"], any(map(thresholds, identities))
+    for identity in identities:
+        own = identity["stand_ins"]["encoder"]
+        found = {**own, **values}
+        layer, blocks = found["layer"], study.catalog.models[found["model"]].identity["layers"]
+        if not (layer == "last" or (Fraction(layer) <= 1 if isinstance(layer, str) else layer <= blocks)):
+            allowed = f"a number 0 to {blocks}, the blocks of {found['model']}, last, or a fraction up to 1"
+            raise findings.error(study, f"{key}.layer", layer, allowed)
+        if found["model"] != own["model"] and thresholds(identity) and "least" not in values:
+            raise findings.error(
+                study, f"{key}.least", None,
+                f"a cosine from -1 to 1 beside another model: {', '.join(thresholds(identity))} of the attack was "
+                f"chosen for {own['model']}, and another encoder's cosines lie elsewhere",
+            )  # fmt: skip
+    if "least" in values and not compares:
+        raise findings.error(study, f"{key}.least", values["least"], "nothing: no attack of the block compares cosines")
+
+
+def thresholds(identity: dict) -> list[str]:
+    """Keys of an attack that hold a least cosine of its similarity encoder."""
+    found = ["constraints.similarity.least"] if (identity.get("constraints") or {}).get("similarity") else []
+    return found + (["options.least"] if "least" in identity["options"] else [])
+
+
+def with_least(identity: dict, stand_ins: dict) -> dict:
+    """An attack's identity with a study's own threshold (`stand_ins.encoder.least`) in the place of the catalog's."""
+    least, keys = stand_ins.get("encoder", {}).get("least"), thresholds(identity)
+    if least is None or not keys:
+        return identity
+    found = dict(identity)
+    if "constraints.similarity.least" in keys:
+        found["constraints"] = {**identity["constraints"], "similarity": {"least": least}}
+    if "options.least" in keys:
+        found["options"] = {**identity["options"], "least": least}
+    return found
+
+
 def resolve(study, key: str, identity: dict, changes: dict) -> tuple[dict, str]:
     """(the attack's stand-ins with a study's `changes`, why they cannot be had or empty).
 
-    UserError at `key` where the study changes one that the attack does not have, or names what does not exist.
+    UserError at `key` where an intermediate is named that does not exist; the rest `check` has looked at.
     """
     own = identity["stand_ins"]
     mine = {name: {**own[name], **values} for name, values in changes.items() if name in own}
     found = {**own, **mine}
-    for name in ("mlm", "encoder"):
-        if name in mine:
-            findings.known(study, f"{key}.{name}.model", [found[name]["model"]], study.catalog.models)
     if MLM not in found:
         return found, ""
     name = found[MLM]["intermediate"]

@@ -17,7 +17,7 @@ def attack(specs, key: tuple) -> dict:
     codes = {code for entry in targets.values() for code in [*entry["languages"], *entry.get("parallel", [])]}
     return {
         **specs.cell("attack", *key[1:]),
-        "attack": {"name": key[0], **identity},
+        "attack": {"name": key[0], **attack_needs.with_least(identity, stand_ins)},
         "examples": cell["examples"],
         "attack_seed": specs.config["data"]["seed"],
         "seconds": cell["seconds"],

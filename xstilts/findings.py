@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 
 from xstilts.errors import UserError
+
+# keys whose values are names of the catalog: `xstilts catalog` lists them
+LISTED = re.compile(r"\b(models?|intermediates?|targets|target_languages|tasks|shares|attacks|languages|overrides)$")
 
 
 def error(study, key: str, value, allowed) -> UserError:
@@ -13,9 +17,9 @@ def error(study, key: str, value, allowed) -> UserError:
     close = difflib.get_close_matches(str(value), names, n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     listed = allowed if isinstance(allowed, str) else ", ".join(names)
+    more = "" if isinstance(allowed, str) else " `python -m xstilts catalog` lists everything that exists."
     return UserError(
-        f"{study.file}: {key}: {value!r} is not allowed.{hint} Allowed: {listed}. "
-        "`python -m xstilts catalog` lists everything that exists."
+        f"{study.file}: {key}: {value!r} is not allowed.{hint} Allowed: {listed}.{more if LISTED.search(key) else ''}"
     )
 
 

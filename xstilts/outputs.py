@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from xstilts import paths
+from xstilts import attack_needs, paths
 from xstilts.data import ccgbank
+from xstilts.findings import unique
 from xstilts.models import folder
 from xstilts.study import Study
 
@@ -83,6 +84,19 @@ class Outputs:
             for target in targets
             for language in self.study.languages(target)
         }
+
+    def attack_examples(self, attack: str, cell: dict) -> list[str]:
+        """Prepared files that an attack or transfer job reads (only {study} is left to fill), and no other language.
+
+        `cell`: its targets and languages; of an attack its stand-ins too, whose texts to mix in are read beside.
+        """
+        identity, found = self.study.catalog.attacks[attack].identity, []
+        for target in cell["targets"]:
+            task = identity["set"]["task"] if identity["set"] else target
+            others = attack_needs.mixed(self.study, identity, cell["stand_ins"], target) if "stand_ins" in cell else ()
+            codes = unique([*cell["languages"][target], *(others or ())])
+            found += [paths.examples(task, code, "test") for code in codes]
+        return unique(found)
 
     def attack_files(self, attack_cell: tuple) -> dict[str, str]:
         """Named outputs of one attack job (only {study} is left to fill): outcomes by target and language."""

@@ -15,7 +15,7 @@ def check_data(specs) -> dict:
     """Everything that was prepared, the models whose tokenizers read it, and how long it may be."""
     study, outputs, data, stages = specs.study, Outputs(specs.study), [], {}
     prepared = [(task, specs.prepare_train(task), outputs.prepared_train(task)) for task in study.trained_tasks()]
-    prepared += [(target, specs.prepare_test(target), outputs.prepared_test(target)) for target in study.targets]
+    prepared += [(target, specs.prepare_test(target), outputs.prepared_test(target)) for target in study.tests]
     for task, spec, files in prepared:
         examples = [Path(path).parts[-2:] for path in files.values() if path.startswith(paths.EXAMPLES)]
         own = study.training_task(task)
@@ -25,7 +25,7 @@ def check_data(specs) -> dict:
             "files": [[language, name.removesuffix(".jsonl")] for language, name in examples],
         })  # fmt: skip
         # the length limit is that of the target training where there is one
-        target = task in study.targets or task in study.training_tasks(study.targets)
+        target = task in study.tests or task in study.training_tasks(study.targets)
         stages[task] = own or task, "target" if target else "intermediate"
 
     def limits(model: str) -> dict:

@@ -38,16 +38,17 @@ def resampled_sums(columns: np.ndarray, samples: int, rng: np.random.Generator) 
     return result
 
 
-def score(sums: np.ndarray, rows: int) -> np.ndarray:
+def score(sums: np.ndarray, rows: int, empty: float = 0.0) -> np.ndarray:
     """Scores 0-100 from sums (..., k): a mean over `rows` for k = 1; F1 for k = 3 (correct, predicted, gold).
 
-    F1 = 2 correct / (predicted + gold), taken over the whole test set as the official evaluators do; 0 where nothing
-    is predicted and nothing is gold.
+    F1 = 2 correct / (predicted + gold), taken over the whole test set as the official evaluators do; `empty`
+    where nothing is predicted and nothing is gold.
     """
     if sums.shape[-1] == 1:
         return 100 * sums[..., 0] / rows
     total = sums[..., 1] + sums[..., 2]
-    return 200 * np.divide(sums[..., 0], total, out=np.zeros_like(total), where=total > 0)
+    ratio = np.divide(sums[..., 0], total, out=np.full_like(total, empty / 200), where=total > 0)
+    return 200 * ratio
 
 
 def seed_weights(seeds: int, samples: int, rng: np.random.Generator) -> np.ndarray:
@@ -55,6 +56,15 @@ def seed_weights(seeds: int, samples: int, rng: np.random.Generator) -> np.ndarr
     drawn = rng.integers(0, seeds, (samples, seeds)) + np.arange(samples)[:, None] * seeds
     counts = np.bincount(drawn.ravel(), minlength=samples * seeds).reshape(samples, seeds)
     return np.vstack([np.ones((1, seeds)), counts]) / seeds
+
+
+def mean_of_known(vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weighted mean over parts that have a value, draw by draw: vectors (parts, samples + 1), nan where a draw has
+    none; weights of the same shape or one a part. nan where no part has a value."""
+    weights = np.broadcast_to(weights, vectors.shape) * ~np.isnan(vectors)
+    total = weights.sum(axis=0)
+    summed = (weights * np.nan_to_num(vectors)).sum(axis=0)
+    return np.divide(summed, total, out=np.full_like(total, np.nan), where=total > 0)
 
 
 def interval(replicates: np.ndarray, level: float = 0.95) -> tuple[float, float]:

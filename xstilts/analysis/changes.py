@@ -26,6 +26,8 @@ def rows(outcomes: Outcomes) -> list[dict]:
                 if change is None:
                     continue
                 about = comparisons.measures(change, seeds, measured.attacked, target, language)
+                parts = measured.codes(model, intermediate, target, language)
+                about["n_examples"] = sum(measured.attacked.sizes[target, code] for code in parts)
                 row = {
                     **family._asdict(), "source": family.source or None, "model": model, "intermediate": intermediate,
                     "target": target, "language": language, "change": about.pop("gain"),

@@ -19,7 +19,16 @@ class Estimates:
     by translation. With one seed the intervals hold test-set noise only.
     """
 
-    def __init__(self, spec: dict, metrics: dict[tuple[str, str, int, str, str], Metrics]):
+    def __init__(
+        self,
+        spec: dict,
+        metrics: dict[tuple[str, str, int, str, str], Metrics],
+        given: dict[tuple[str, str, str], list[str]] | None = None,
+        empty: float = 0.0,
+    ):
+        """given: languages of those cells (model, intermediate, target) that have others than their target has. empty:
+        the score of a draw in which nothing is predicted and nothing is gold."""
+        self.given = given or {}
         self.languages = {target: identity["languages"] for target, identity in spec["targets"].items()}
         self.samples, self.seed = spec["bootstrap"]["samples"], spec["bootstrap"]["seed"]
         self._values: dict[tuple[str, str, str, str], dict[int, np.ndarray]] = {}
@@ -31,7 +40,7 @@ class Estimates:
             edge = 0
             for (model, intermediate, seed, _, language), array in group:
                 width = array.shape[1]
-                values = bootstrap.score(sums[:, edge : edge + width], rows)
+                values = bootstrap.score(sums[:, edge : edge + width], rows, empty)
                 self._values.setdefault((model, intermediate, target, language), {})[seed] = values
                 self.sizes[target, language] = rows
                 edge += width
@@ -46,7 +55,7 @@ class Estimates:
 
     def seeds(self, model: str, intermediate: str, target: str, language: str) -> list[int]:
         """Seeds that have a score; for `mean` and `mean_non_en`, those that have one in every language."""
-        parts = self._parts(target, language)
+        parts = self.codes(model, intermediate, target, language)
         sets = [set(self._values.get((model, intermediate, target, code), {})) for code in parts]
         return sorted(set.intersection(*sets)) if sets else []
 
@@ -59,30 +68,39 @@ class Estimates:
         seeds = self.seeds(model, intermediate, target, language) if seeds is None else seeds
         if not seeds:
             return None
-        names = ",".join(map(str, seeds))
-        weights = bootstrap.seed_weights(len(seeds), self.samples, bootstrap.generator(self.seed, f"seeds/{names}"))
-        parts = self._parts(target, language)
+        parts = self.codes(model, intermediate, target, language)
         by_seed = [
             np.mean([self._values[model, intermediate, target, code][seed] for code in parts], axis=0) for seed in seeds
         ]
-        return (weights * np.stack(by_seed, axis=1)).sum(axis=1)
+        return (self.weights(seeds) * np.stack(by_seed, axis=1)).sum(axis=1)
+
+    def weights(self, seeds: list[int]) -> np.ndarray:
+        """Weights (samples + 1, seeds) of the draws of these seeds: the same for every cell that has them."""
+        rng = bootstrap.generator(self.seed, f"seeds/{','.join(map(str, seeds))}")
+        return bootstrap.seed_weights(len(seeds), self.samples, rng)
 
     def gain(self, model: str, intermediate: str, target: str, language: str, baseline: str = "none"):
-        """(difference vector, common seeds) of an intermediate minus `baseline`; (None, []) where one is missing."""
+        """(difference vector, common seeds) of an intermediate minus `baseline`; (None, []) where one is missing, or
+        is a mean over other languages."""
+        parts = [set(self.codes(model, name, target, language)) for name in (intermediate, baseline)]
         seeds = sorted(
             set(self.seeds(model, intermediate, target, language)) & set(self.seeds(model, baseline, target, language))
         )
-        if not seeds:
+        if not seeds or parts[0] != parts[1]:
             return None, []
         pair = [self.get(model, name, target, language, seeds) for name in (intermediate, baseline)]
         return pair[0] - pair[1], seeds
 
     def examples(self, target: str, language: str) -> int:
         """Number of test examples behind a score; the sum over languages for means."""
-        return sum(self.sizes.get((target, code), 0) for code in self._parts(target, language))
+        return sum(self.sizes.get((target, code), 0) for code in _behind(language, self.languages[target]))
 
-    def _parts(self, target: str, language: str) -> list[str]:
-        codes = self.languages[target]
-        if language == "mean":
-            return codes
-        return [code for code in codes if code != "en"] if language == "mean_non_en" else [language]
+    def codes(self, model: str, intermediate: str, target: str, language: str) -> list[str]:
+        """The languages of a cell behind a code, `mean` or `mean_non_en`."""
+        return _behind(language, self.given.get((model, intermediate, target), self.languages[target]))
+
+
+def _behind(language: str, codes: list[str]) -> list[str]:
+    if language == "mean":
+        return codes
+    return [code for code in codes if code != "en"] if language == "mean_non_en" else [language]

@@ -45,20 +45,16 @@ class Run(NamedTuple):
     target: str
 
 
-def source_name(source: dict | str) -> str:
-    """`model.intermediate.s1` of {model, intermediate, seed}: the model that static texts were made on."""
-    return source if isinstance(source, str) else f"{source['model']}.{source['intermediate']}.s{source['seed']}"
-
-
 def runs(spec: dict) -> Iterator[tuple[Run, list[str]]]:
     """(run, its languages) of a study: `attack_cells`, then `transfer_cells`.
 
-    A cell's `languages` (target -> codes) narrows the target's own; absent: all of them.
+    A cell's `languages` (target -> codes) narrows the target's own; absent: all of them. `source` of a transfer cell:
+    `model.intermediate.s1`, the cell that its texts were made on.
     """
     attacks = spec.get("attacks", {})
     for cell in [*spec.get("attack_cells", []), *spec.get("transfer_cells", [])]:
         if "source" in cell:
-            family = Family(cell["attack"], STATIC, source_name(cell["source"]))
+            family = Family(cell["attack"], STATIC, cell["source"])
         elif attacks.get(cell["attack"], {}).get("set"):
             family = Family(cell["attack"], STATIC, SET)
         else:
@@ -124,9 +120,10 @@ def _arrays(rows: list[dict]) -> dict:
 
 class Measured:
     """Scores of one family as `Estimates`: `clean`, `attacked` (0-100) and `success` (succeeded in percent of
-    succeeded and failed). All three see the same draws of examples and of seeds, so that they may be subtracted."""
+    succeeded and failed, nan in draws without either). All three see the same draws of examples and of seeds, so that
+    they may be subtracted. languages: of each target; given: of cells (model, intermediate, target)."""
 
-    def __init__(self, spec: dict, found: Found, family: Family, languages: dict[str, list[str]]):
+    def __init__(self, spec: dict, found: Found, family: Family, languages: dict[str, list[str]], given: dict):
         self.family, self.languages = family, languages
         self.found = {key: entry for key, entry in found.items() if key[0].family == family}
         study = {"bootstrap": spec["bootstrap"], "targets": {name: {"languages": c} for name, c in languages.items()}}
@@ -140,17 +137,16 @@ class Measured:
                 if any(tried):  # as F1 of counts: 2 won / (tried + tried), summed over examples
                     metrics["success"][key] = {"score": np.array([won, tried, tried], dtype=float).T}
             metrics["attacked"][key] = {"score": entry["attacked"]}
-        self.clean, self.attacked, self.success = (Estimates(study, one) for one in metrics.values())
+        self.clean, self.attacked = (Estimates(study, metrics[name], given) for name in ("clean", "attacked"))
+        self.success = Estimates(study, metrics["success"], given, empty=np.nan)
 
-    def codes(self, target: str, language: str) -> list[str]:
-        """The languages behind a code, `mean` or `mean_non_en`."""
-        if language not in MEANS:
-            return [language]
-        return [code for code in self.languages[target] if language == "mean" or code != "en"]
+    def codes(self, model: str, intermediate: str, target: str, language: str) -> list[str]:
+        """The languages of a cell behind a code, `mean` or `mean_non_en`."""
+        return self.attacked.codes(model, intermediate, target, language)
 
     def entries(self, model: str, intermediate: str, target: str, language: str, seeds: list[int]) -> list[list[dict]]:
         """For each seed what was found in each language."""
-        codes = self.codes(target, language)
+        codes = self.codes(model, intermediate, target, language)
         return [
             [self.found[Run(self.family, model, intermediate, seed, target), code] for code in codes] for seed in seeds
         ]
@@ -162,14 +158,13 @@ class Outcomes:
 
     def __init__(self, spec: dict, found: Found):
         self.languages: dict[Family, dict[str, list[str]]] = {}
-        self.cells: dict[Family, list[tuple[str, str, str]]] = {}
+        self.cells: dict[Family, dict[tuple[str, str, str], list[str]]] = {}  # (model, intermediate, target) -> codes
         for run, codes in runs(spec):
-            known = self.languages.setdefault(run.family, {}).setdefault(run.target, [])
-            known += [code for code in codes if code not in known]
-            cell = (run.model, run.intermediate, run.target)
-            if cell not in self.cells.setdefault(run.family, []):
-                self.cells[run.family].append(cell)
+            cell, cells = (run.model, run.intermediate, run.target), self.cells.setdefault(run.family, {})
+            for known in (self.languages.setdefault(run.family, {}).setdefault(run.target, []),
+                          cells.setdefault(cell, [])):  # fmt: skip
+                known += [code for code in codes if code not in known]
         self.families = list(self.languages)
         self.measured = lru_cache(maxsize=1)(
-            lambda family: Measured(spec, found, family, self.languages[family])
+            lambda family: Measured(spec, found, family, self.languages[family], self.cells[family])
         )  # fmt: skip

@@ -11,8 +11,8 @@ ALL = "all"  # in place of a seed: the mean over seeds
 
 
 def rows(outcomes: Outcomes) -> list[dict]:
-    """Rows a language, then `mean` and `mean_non_en` over the attack's languages of the target where all are there;
-    a row a seed and, of several, one of their mean (seed `all`).
+    """Rows a language, then `mean` and `mean_non_en` over the languages that the cell was given, where all are
+    there; a row a seed and, of several, one of their mean (seed `all`).
 
     clean, attacked: the task's score over all n examples (skipped ones keep their score). success_rate: succeeded /
     (succeeded + failed), the attacks on examples that were right before, in percent. queries, perturbed, similarity,
@@ -26,9 +26,9 @@ def rows(outcomes: Outcomes) -> list[dict]:
     result = []
     for family in outcomes.families:
         measured = outcomes.measured(family)
-        for model, intermediate, target in outcomes.cells[family]:
+        for (model, intermediate, target), codes in outcomes.cells[family].items():
             cell = (model, intermediate, target)
-            for language in [*measured.languages[target], *MEANS]:
+            for language in [*codes, *MEANS]:
                 seeds = measured.attacked.seeds(*cell, language)
                 for chosen in [*([seed] for seed in seeds), *([seeds] if len(seeds) > 1 else [])]:
                     names = {"model": model, "intermediate": intermediate, "target": target, "language": language}
@@ -55,21 +55,31 @@ def _success(measured: Measured, cell: tuple, language: str, seeds: list[int], b
     """success_rate with a 95 % interval; nothing where no example was attacked.
 
     One language and seed: Wilson's interval. Means (over languages that have attacked examples, over seeds): percentile
-    bootstrap over examples and seeds, with the draws of `attacked`. Where every part is 0, or every part is 100,
-    replicates do not differ; there Wilson's interval of the part with the fewest attacked examples stands.
+    bootstrap over examples and seeds, with the draws of `attacked`. A language of which a draw has no attacked example
+    has no rate in that draw: it is the mean of the others, and a draw without any is left out. Where every part is 0,
+    or every part is 100, replicates do not differ; there, and where less than half of the draws are left, Wilson's
+    interval of the part with the fewest attacked examples stands.
     """
-    codes = measured.codes(cell[-1], language)
+    codes = measured.codes(*cell, language)
     known = [code for code in codes if set(seeds) <= set(measured.success.seeds(*cell, code))]
     if not known:
         return {}
-    vector = np.mean([measured.success.get(*cell, code, seeds) for code in known], axis=0)
+    vector = _rates(measured, cell, known, seeds)
+    left = vector[~np.isnan(vector)]
     rate, parts = float(vector[0]), [entry["outcome"] for entries in by_seed for entry in entries]
     tried = min(filter(None, (len(outcome) - outcome.count("skipped") for outcome in parts)))
-    if len(parts) == 1 or rate in (0.0, 100.0):
+    if len(parts) == 1 or rate in (0.0, 100.0) or len(left) <= len(vector) / 2:
         low, high = bootstrap.wilson(rate / 100 * tried, tried)
     else:
-        low, high = bootstrap.interval(vector)
+        low, high = bootstrap.interval(left)
     return {"success_rate": rate, "success_low": low, "success_high": high}
+
+
+def _rates(measured: Measured, cell: tuple, codes: list[str], seeds: list[int]) -> np.ndarray:
+    """Success rate (samples + 1,): mean over languages of their means over seeds; the observed value is never nan."""
+    weights = measured.success.weights(seeds).T
+    by_code = [np.stack([measured.success.get(*cell, code, [seed]) for seed in seeds]) for code in codes]
+    return bootstrap.mean_of_known(np.stack([bootstrap.mean_of_known(one, weights) for one in by_code]), np.ones(1))
 
 
 def _summary(by_seed: list[list[dict]]) -> dict:
@@ -104,7 +114,8 @@ def transfer(table: list[dict]) -> list[dict]:
 
     n: texts that count, those that beat the source, of examples that the victim had right. success_rate: percent of
     these that beat the victim too, the transfer rate. attacked: score over all sampled examples, each with the
-    text that beat the source or, where none did, unchanged. Of several seeds of a victim their mean, n their sum.
+    text that beat the source, or unchanged where none did or the victim was wrong already. Of several seeds of a victim
+    their mean, n their sum.
     """
     static = [row for row in table if row["mode"] == STATIC and row["source"] != SET and row["language"] == "mean"]
     together = {_cell(row) for row in static if row["seed"] == ALL}

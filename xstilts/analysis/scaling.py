@@ -18,23 +18,24 @@ def rows(spec: dict, estimates: Estimates, outcomes: Outcomes) -> list[dict]:
     """A row a family, target, intermediate and measure, fitted or refused.
 
     Measures are means over the non-English languages: `score`; `gain` = score minus that of `none`; `attacked` =
-    score under the study's adaptive attacks of the target, plain mean over them (`why` names them), a size counts where
-    it has all of them; `robustness_change` = attacked minus attacked of `none`, paired by example and seed. slope:
-    points per tenfold non-embedding parameters, least squares within one family, 95 % interval by bootstrap.
+    score under adaptive attacks, plain mean over those that every attacked size of the family has in the same languages
+    (`why` names them; what ran on nothing but sources of static texts does not count); `robustness_change` = attacked
+    minus attacked of `none`, paired by example and seed. slope: points per tenfold non-embedding parameters, least
+    squares within one family, 95 % interval by bootstrap.
     """
     families = list(dict.fromkeys(model["family"] for model in spec["models"].values()))
     intermediates = list(dict.fromkeys(cell["intermediate"] for cell in spec["cells"]))
-    attacked = _Attacked(outcomes)
+    attacked = _Attacked(spec, outcomes)
     result = []
     for family in families:
         for target in spec["targets"]:
             for intermediate in intermediates:
                 for measure in MEASURES:
-                    points = _points(spec, family, target, intermediate, measure, estimates, attacked)
+                    points, attacks = _points(spec, family, target, intermediate, measure, estimates, attacked)
                     names = {"family": family, "target": target, "intermediate": intermediate, "measure": measure}
                     fit = _fit(points, intermediate, measure)
-                    if fit["status"] == "fitted" and measure in ("attacked", "robustness_change"):
-                        fit["why"] += f"; mean over attacks: {', '.join(attacked.attacks[target])}"
+                    if attacks and (fit["status"] == "fitted" or not points):
+                        fit["why"] += attacks
                     result.append({**names, "n_sizes": len(points), **fit})
     return result
 
@@ -51,43 +52,58 @@ def _fit(points: dict[int, np.ndarray], intermediate: str, measure: str) -> dict
     return {"slope": float(slope[0]), "ci_low": low, "ci_high": high, "status": "fitted", "why": why}
 
 
-def _points(spec, family, target, intermediate, measure, estimates, attacked) -> dict[int, np.ndarray]:
-    """Non-embedding parameters -> vector (samples + 1,), smallest first; equal sizes: the first of the study."""
+def _points(spec, family, target, intermediate, measure, estimates, attacked) -> tuple[dict[int, np.ndarray], str]:
+    """(non-embedding parameters -> vector (samples + 1,), smallest first; a remark on attacks).
+
+    Equal sizes: the first of the study.
+    """
+    sizes = {model: about for model, about in spec["models"].items() if about["family"] == family}
+    if measure == "score":
+        found, about = {model: estimates.get(model, intermediate, target, LANGUAGE) for model in sizes}, ""
+    elif measure == "gain":
+        found, about = {model: estimates.gain(model, intermediate, target, LANGUAGE)[0] for model in sizes}, ""
+    else:
+        found, about = attacked.means(measure, list(sizes), intermediate, target)
     points = {}
-    for model, about in spec["models"].items():
-        if about["family"] != family:
-            continue
-        if measure == "score":
-            vector = estimates.get(model, intermediate, target, LANGUAGE)
-        elif measure == "gain":
-            vector = estimates.gain(model, intermediate, target, LANGUAGE)[0]
-        else:
-            vector = attacked.mean(measure, model, intermediate, target)
+    for model, vector in found.items():
         if vector is not None:
-            points.setdefault(about["non_embedding_parameters"], vector)
-    return dict(sorted(points.items()))
+            points.setdefault(sizes[model]["non_embedding_parameters"], vector)
+    return dict(sorted(points.items())), about
 
 
 class _Attacked:
-    """`attacked` and `robustness_change` of every cell, mean over the adaptive attacks of its target."""
+    """`attacked` and `robustness_change` of every cell that was attacked adaptively."""
 
-    def __init__(self, outcomes: Outcomes):
-        self.attacks: dict[str, list[str]] = {}  # target -> attacks that have languages other than English
-        self._vectors: dict[tuple, np.ndarray] = {}
+    def __init__(self, spec: dict, outcomes: Outcomes):
+        # (measure, intermediate, target) -> model -> (attack, languages) -> vector
+        self._vectors: dict[tuple, dict[str, dict[tuple, np.ndarray]]] = {}
         for family in outcomes.families:
-            if family.mode != ADAPTIVE:
+            if family.mode != ADAPTIVE or _source_only(spec, family.attack):
                 continue
-            for target, codes in outcomes.languages[family].items():
-                if any(code != "en" for code in codes):
-                    self.attacks.setdefault(target, []).append(family.attack)
             measured = outcomes.measured(family).attacked
-            for cell in outcomes.cells[family]:
-                key = (family.attack, *cell)
-                self._vectors["attacked", *key] = measured.get(*cell, LANGUAGE)
-                self._vectors["robustness_change", *key] = measured.gain(*cell, LANGUAGE)[0]
+            for model, intermediate, target in outcomes.cells[family]:
+                cell = (model, intermediate, target, LANGUAGE)
+                made = family.attack, tuple(sorted(measured.codes(*cell)))
+                for measure, vector in zip(MEASURES[2:], (measured.get(*cell), measured.gain(*cell)[0]), strict=True):
+                    if vector is not None and made[1]:
+                        models = self._vectors.setdefault((measure, intermediate, target), {})
+                        models.setdefault(model, {})[made] = vector
 
-    def mean(self, measure: str, model: str, intermediate: str, target: str) -> np.ndarray | None:
-        """Mean over attacks; None unless every attack of the target has a result."""
-        keys = [(measure, attack, model, intermediate, target) for attack in self.attacks.get(target, [])]
-        vectors = [self._vectors.get(key) for key in keys]
-        return None if not vectors or any(vector is None for vector in vectors) else np.mean(vectors, axis=0)
+    def means(self, measure: str, models: list[str], intermediate: str, target: str) -> tuple[dict, str]:
+        """(model -> mean over the attacks that every attacked one of `models` has in the same languages, a remark)."""
+        known = self._vectors.get((measure, intermediate, target), {})
+        known = {model: known[model] for model in models if model in known}
+        if not known:
+            return {}, ""
+        shared = [made for made in next(iter(known.values())) if all(made in found for found in known.values())]
+        if not shared:
+            return {}, f"; no attack was run on all attacked sizes ({', '.join(known)}) in the same languages"
+        means = {model: np.mean([found[made] for made in shared], axis=0) for model, found in known.items()}
+        return means, f"; mean over attacks: {', '.join(attack for attack, _ in shared)}"
+
+
+def _source_only(spec: dict, attack: str) -> bool:
+    """Whether an attack ran on nothing but the cells whose texts were put to others (static mode)."""
+    sources = {cell["source"] for cell in spec.get("transfer_cells", []) if cell["attack"] == attack}
+    cells = [cell for cell in spec.get("attack_cells", []) if cell["attack"] == attack]
+    return bool(sources) and all("{model}.{intermediate}.s{seed}".format(**cell) in sources for cell in cells)

@@ -14,23 +14,32 @@ NAMED = 4  # attacks; of more only the strongest and the weakest are named
 
 def summary(contents: Contents) -> list[str]:
     """What a reader should take away."""
-    attacked, drops, rates = contents.attacked, {}, {}
-    for attack in attacked.made():
-        found = [attacked.row(attack, *cell, target) for cell in contents.cells() for target in contents.targets]
-        found = [row for row in found if row and row["clean"] is not None]
-        if found:
-            drops[attack] = fmean(row["clean"] - row["attacked"] for row in found)
-            known = [row["success_rate"] for row in found if row["success_rate"] is not None]
-            rates[attack] = f", breaking {number(fmean(known), 0)} % of what it attacked" if known else ""
-    lines = []
-    if drops:
-        ranked = sorted(drops, key=lambda attack: -drops[attack]) if len(drops) > NAMED else list(drops)
-        named = [ranked[0], ranked[1], ranked[-1]] if len(ranked) > NAMED else ranked
-        told = [f"{attack} takes {number(drops[attack])} points on average{rates[attack]}" for attack in named]
-        most = f"Of {len(drops)} attacks, by points lost, the two strongest and the weakest: " * (len(ranked) > NAMED)
-        lines.append(f"Under attack: {most}{'; '.join(told)}.")
-    lines += _changes(contents)
-    return lines + _labels(contents)
+    return [*_strengths(contents), *_changes(contents), *_labels(contents)]
+
+
+def _strengths(contents: Contents) -> list[str]:
+    """Points lost to each attack where all attacks can be compared: in the same cells, targets and languages."""
+    targets, rows = contents.attacked.shared()
+    if not rows:
+        return []
+    if not targets:
+        return [
+            f"The {len(rows)} attacks have no model, intermediate, target and language (and number of examples) in "
+            "common, so that they are not ranked."
+        ]
+    drops = {name: fmean(row["clean"] - row["attacked"] for row in found) for name, found in rows.items()}
+    order = sorted(drops, key=lambda name: -drops[name]) if len(drops) > NAMED else list(drops)
+    told = []
+    for name in [order[0], order[1], order[-1]] if len(order) > NAMED else order:
+        known = [row["success_rate"] for row in rows[name] if row["success_rate"] is not None]
+        rate = f", breaking {number(fmean(known), 0)} % of what it attacked" if known else ""
+        told.append(f"{name} takes {number(drops[name])} points on average{rate}")
+    start = "Under attack"
+    if len(order) > 1:
+        named = ", ".join(style.target(target) for target in contents.targets if target in targets)
+        start += f", on what all {len(order)} attacks were run on ({named}), each with its own budget"
+    most = "by points lost, the two strongest and the weakest: " * (len(order) > NAMED)
+    return [f"{start}: {most}{'; '.join(told)}."]
 
 
 def _changes(contents: Contents) -> list[str]:
@@ -98,6 +107,18 @@ def about(contents: Contents) -> list[str]:
     return lines
 
 
+def no_figure(contents: Contents) -> str:
+    """What stands in place of the figure of scores before and under attack where there is none."""
+    if not contents.attacked.names:
+        left_out = contents.spec.get("not_run")
+        return (
+            "No attack of this study could be run: the reasons are below." if left_out else "This study has no attacks."
+        )
+    if not contents.attacked.made():
+        return "No figure: published sets have no unchanged originals, so there is no score before the attack."
+    return "No figure: the attacks have no results yet."
+
+
 def captions(contents: Contents, rule: str) -> dict[str, str]:
     """What the section's figures show."""
     n = _sizes(contents)
@@ -108,11 +129,12 @@ def captions(contents: Contents, rule: str) -> dict[str, str]:
         "attack_languages": "Success rate in percent of the attacked (initially right) examples, by attack and "
         "language: plain mean over models, intermediates and the targets of that language. Languages have different "
         "targets and attacks different budgets, so compare within a line with care and between lines not at all. "
-        f"Hatched: not run. No interval is drawn: those of every cell are in `robustness.csv`. {n} {rule}",
+        "Hatched: not run, or nothing that could be attacked. No interval is drawn: those of every cell are in "
+        f"`robustness.csv`. {n} {rule}",
         "transfer": "Transfer rate in percent: of the texts that beat a source (row: model, intermediate, seed), on "
         "examples that a model (column) had right, how many beat that model too; mean over languages and targets. A "
         "dot: the source itself, which all of them beat; hatched: not "
-        f"run. Intervals are in `transfer.csv`. {n} {rule}",
+        f"run, or no such text. Intervals are in `transfer.csv`. {_sizes(contents, static=True)} {rule}",
     }
 
 
@@ -120,8 +142,8 @@ def _seeds(contents: Contents) -> str:
     return " and seeds" if contents.n_seeds > 1 else ""
 
 
-def _sizes(contents: Contents) -> str:
-    sizes = contents.attacked.examples()
+def _sizes(contents: Contents, static: bool = False) -> str:
+    sizes = contents.attacked.examples(static)
     return f"n = {' to '.join(map(str, sizes)) or 0} examples a language; {plural(contents.n_seeds, 'seed')}."
 
 

@@ -21,7 +21,7 @@ class Attacks:
             key = tuple(row[name] or "" for name in KEYS)
             if row["seed"] == ALL or key not in found:
                 found[key] = row
-        self._rows = found
+        self._rows, self._table = found, tables["robustness"]
         self.transfer = tables["transfer"]
         self.changes = tables["robustness_changes"]
 
@@ -67,9 +67,24 @@ class Attacks:
         means = {name: fmean(row[name] for row in rows) for name in ("success_rate", "attacked")}
         return means | {"targets": [row["target"] for row in rows]}
 
-    def examples(self) -> list[int]:
-        """Fewest and most examples of one language in one file."""
-        sizes = [row["n"] for row in self._rows.values() if row["language"] not in MEANS and row["seed"] != ALL]
+    def shared(self) -> tuple[list[str], dict[str, list[dict]]]:
+        """(targets, attack made here -> its rows of the languages, cells, targets and sample sizes that all of these
+        attacks have in common, in one order). Rows are empty where there is nothing in common."""
+        found: dict[str, dict[tuple, dict]] = {}
+        for (attack, mode, _, *place), row in self._rows.items():
+            if mode == ADAPTIVE and place[-1] not in MEANS and row["clean"] is not None:
+                found.setdefault(attack, {})[(*place, row["n"])] = row
+        common = sorted(set.intersection(*map(set, found.values()))) if found else []
+        targets = list(dict.fromkeys(place[2] for place in common))
+        return targets, {name: [found[name][place] for place in common] for name in self.made() if name in found}
+
+    def examples(self, static: bool = False) -> list[int]:
+        """Fewest and most examples of one language in one file of the attacks made here, or of transferred texts."""
+        sizes = [
+            row["n"] for row in self._table
+            if row["language"] not in MEANS and row["seed"] != ALL and row["source"] != SET
+            and (row["mode"] == STATIC) == static
+        ]  # fmt: skip
         return sorted({min(sizes), max(sizes)}) if sizes else []
 
     def stand_ins(self) -> list[str]:

@@ -120,7 +120,12 @@ def page(contents: Contents, drawings: dict[str, str], tables: dict, attacked: l
         trend=narrative.trend(contents),
         figures=drawings,
         numbers={name: number for number, name in enumerate(drawings, 1)},
-        attacks={"about": attack_narrative.about(contents), "gallery": attacked, "most": robustness.MOST},
+        attacks={
+            "about": attack_narrative.about(contents),
+            "no_figure": attack_narrative.no_figure(contents),
+            "gallery": attacked,
+            "most": robustness.MOST,
+        },
         tables=tables,
         samples=samples.samples(contents),
         languages=[f"languages_{target}" for target in contents.targets],

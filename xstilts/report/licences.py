@@ -15,13 +15,15 @@ WORDS = {"data": style.task, "model": str, "attack": str, "baseline": style.base
 
 
 def used(contents: Contents) -> list[Obligation]:
-    """Tasks (from the source that was used), models, attacks and shallow baselines of the study."""
+    """Tasks (from the source that was used), models (stand-ins of attacks too), attacks and shallow baselines."""
     spec, catalog = contents.spec, contents.catalog
     origins = spec.get("origins", {})
+    revisions = spec["revisions"]["models"]
+    models = dict.fromkeys([*contents.models, *revisions])  # the grid has no stand-ins, revisions have
     names = dict.fromkeys(name for task in contents.shallow_tasks() for name in contents.shallow_names(task))
     return [
         *obligations.tasks(catalog, {task: (name, origins.get(task, [])) for task, name in spec["sources"].items()}),
-        *obligations.models(catalog, {name: spec["revisions"]["models"].get(name, {}) for name in contents.models}),
+        *obligations.models(catalog, {name: revisions.get(name, {}) for name in models}),
         *obligations.attacks(catalog, contents.attacks),
         *obligations.baselines(names),
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from xstilts.analysis.outcomes import ADAPTIVE
+from xstilts.analysis.outcomes import ADAPTIVE, SET
 from xstilts.report import style
 from xstilts.report.contents import Contents
 from xstilts.report.shallow import bracket
@@ -13,9 +13,10 @@ from xstilts.report.tables import Cell, Table
 
 SHOWN = ("clean", "attacked", "success_rate")
 SCORES = (
-    "Score under attack, mean over the attack's languages of the target (what it is not valid for is listed below) and "
-    "over seeds; small: score of the same examples before, and success rate, the share in percent of the initially "
-    "right examples that were broken. Every model on the same sampled examples; a dash: not run."
+    "Score under attack, mean over the languages of the target that the attack was put to (what it is not valid for is "
+    "listed below) and over seeds; small: score of the same examples before, and success rate, the share in percent of "
+    "the initially right examples that were broken. Every model on the same sampled examples of a language; a dash: "
+    "not run, or not in all of these languages yet."
 )
 MOST = 250  # rows of a table that the page shows; a longer one is a file beside it
 
@@ -103,7 +104,7 @@ def full(contents: Contents) -> Table:
 def changes(contents: Contents) -> Table:
     """What intermediate training changes under attack, paired with none: means over languages."""
     rows = []
-    found = [row for row in contents.attacked.changes if row["language"] == "mean" and row["mode"] == ADAPTIVE]
+    found = [row for row in contents.attacked.changes if row["language"] == "mean" and not _transferred(row)]
     for row in sorted(found, key=lambda row: contents.targets.index(row["target"])):
         drop = Cell("–", "none")
         if row["drop_change"] is not None:
@@ -115,11 +116,17 @@ def changes(contents: Contents) -> Table:
     caption = (
         "Score under attack after an intermediate training minus that without one (`none`), in points, mean over "
         "languages, with paired 95 % bootstrap intervals over the same examples and seeds; p after Holm's correction "
-        "over all rows of this kind. Last column: the same of the loss (attacked − clean), which leaves out what the "
-        "training changes on unattacked text. Every language, and transferred texts: `robustness_changes.csv`."
+        "over all rows of their mode. Last column: the same of the loss (attacked − clean), which leaves out what the "
+        "training changes on unattacked text; published sets have none. Every language, and transferred texts: "
+        "`robustness_changes.csv`."
     )
     columns = ["target", "attack", "model", "intermediate", "change", "p (Holm)", "change of the loss"]
     return Table("robustness_changes", caption, columns, rows, 4)
+
+
+def _transferred(row: dict) -> bool:
+    """Whether a row is of texts that were made on one model and put to another."""
+    return row["mode"] != ADAPTIVE and row["source"] != SET
 
 
 def _difference(value: float, low: float, high: float) -> Cell:
@@ -159,16 +166,21 @@ def _rate(row: dict | None) -> Cell:
 
 
 def not_run(contents: Contents) -> Table:
-    """What attacks were not run on, and why; rows of equal attack, languages and reason share one."""
+    """What attacks were not run on, and why; rows of equal attack, cells, languages and reason share one."""
     groups: dict[tuple, list[str]] = {}
     for one in contents.spec.get("not_run", []):
         target, codes = one.get("target"), one.get("languages") or []
         whole = target in contents.spec["targets"] and set(codes) >= set(contents.spec["targets"][target]["languages"])
-        key = (one["attack"], one["why"], "all" if whole or not codes else " ".join(codes))
+        name = one.get("intermediate")
+        cell = ", ".join(filter(None, [one.get("model"), contents.label(name) if name else ""]))
+        key = (one["attack"], cell or "all", "all" if whole or not codes else " ".join(codes), one["why"])
         groups.setdefault(key, []).append(style.target(target) if target else "all")
-    rows = [[attack, ", ".join(dict.fromkeys(targets)), codes, why] for (attack, why, codes), targets in groups.items()]
-    caption = "Attacks, targets and languages that the study leaves out, and why."
-    return Table("not_run", caption, ["attack", "targets", "languages", "why"], rows, prose=True)
+    rows = [[attack, cell, ", ".join(dict.fromkeys(found)), *rest] for (attack, cell, *rest), found in groups.items()]
+    columns = ["attack", "models, intermediates", "targets", "languages", "why"]
+    if all(row[1] == "all" for row in rows):
+        columns, rows = [columns[0], *columns[2:]], [[row[0], *row[2:]] for row in rows]
+    caption = "What of the attacks the study leaves out, and why."
+    return Table("not_run", caption, columns, rows, prose=True)
 
 
 def all_tables(contents: Contents) -> list[Table]:
