@@ -333,3 +333,12 @@ def test_progress_speaks_after_five_seconds_and_not_too_often():
         progress(done, 40, done)
     progress.close()
     assert stream.getvalue().startswith("\r") and stream.getvalue().count("\n") == 1
+
+
+def test_the_language_is_that_of_the_folder_also_where_its_file_is_a_link_into_the_store(folder, tmp_path):
+    linked, stored = tmp_path / "xnli" / "en" / "test.jsonl", tmp_path / "store" / "0123.jsonl"
+    for path in (linked, stored):
+        path.parent.mkdir(parents=True)
+    stored.write_bytes((folder / "xnli" / "en" / "test.jsonl").read_bytes())
+    linked.symlink_to(stored)
+    assert len(attacked(folder, tmp_path / "a", data=linked, language=None, examples=2)) == 2

@@ -53,7 +53,7 @@ def attack_file(
     if task not in catalog.tasks:
         raise UserError(f"--task: {task!r} is unknown; allowed: {', '.join(sorted(catalog.tasks))}")
     entry = {"labels": [], **catalog.tasks[task].identity}
-    language = language or Path(data).resolve().parent.name
+    language = language or Path(data).absolute().parent.name
     if language not in catalog.languages:
         raise UserError(f"--language: {language!r} is unknown; allowed: {', '.join(sorted(catalog.languages))}")
     asked = "en" if entry["options"].get("mining") == "nearest" else language  # Tatoeba's queries are English
