@@ -21,7 +21,7 @@ from benchmarks import cases, real, sides, store
 
 ATTACKS = ("deepwordbug", "pruthi")
 MODEL, TASK, TARGET = "me5-small-l6", "mnli", "xnli"
-EXAMPLES, STEPS, THREADS, ROUNDS, SEED = 200, 700, 2, 2, 1
+EXAMPLES, STEPS, THREADS, ROUNDS, SEED = 200, 400, 2, 2, 1
 PLACE = store.WORK / "attacks"
 
 

@@ -341,4 +341,5 @@ def test_the_language_is_that_of_the_folder_also_where_its_file_is_a_link_into_t
         path.parent.mkdir(parents=True)
     stored.write_bytes((folder / "xnli" / "en" / "test.jsonl").read_bytes())
     linked.symlink_to(stored)
-    assert len(attacked(folder, tmp_path / "a", data=linked, language=None, examples=2)) == 2
+    attack_file(folder / "mnli", folder / "model", "xnli", linked, "charswap", tmp_path / "a", examples=2, device="cpu")
+    assert len(read_jsonl(tmp_path / "a")) == 2
