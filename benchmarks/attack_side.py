@@ -26,8 +26,8 @@ def main(job: dict) -> None:
     from xstilts import catalog, files
     from xstilts.attacks import alphabets, keyboards
     from xstilts.evaluation import predict
-    from xstilts.evaluation.attacker import Attacker
     from xstilts.models import loading, runtime
+    from xstilts.robustness.attacker import Attacker
 
     known = catalog.load()
     model = loading.load(Path(job["model"]), Path(job["checkpoint"]), "cpu", runtime.lean(job["precision"]))

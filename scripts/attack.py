@@ -4,7 +4,7 @@ from xstilts import job
 
 
 def main() -> None:
-    """Read the command line, then do the work in `xstilts.evaluation.attack`."""
+    """Read the command line, then do the work in `xstilts.robustness.attack`."""
     parser = job.parser(
         __doc__,
         ("results", "the study's folder: examples, models, encoders, targets are found below it"),
@@ -17,7 +17,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     def work() -> None:
-        from xstilts.evaluation.attack import run
+        from xstilts.robustness.attack import run
 
         a = arguments
         shard = tuple(int(part) for part in a.shard.split("/")) if a.shard else None

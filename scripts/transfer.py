@@ -4,11 +4,11 @@ from xstilts import job
 
 
 def main() -> None:
-    """Read the command line, then do the work in `xstilts.evaluation.transfer`."""
+    """Read the command line, then do the work in `xstilts.robustness.transfer`."""
     arguments = job.parser(__doc__, "results", "out", "cost").parse_args()
 
     def work() -> None:
-        from xstilts.evaluation.transfer import run
+        from xstilts.robustness.transfer import run
 
         a = arguments
         run(a.spec, a.results, a.out, a.cost, a.device)

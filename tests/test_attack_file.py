@@ -12,11 +12,11 @@ import yaml
 
 from xstilts import catalog as catalogs
 from xstilts.errors import UserError
-from xstilts.evaluation import attack_file as attack_module
-from xstilts.evaluation import attack_given, attack_terminal, parallel
-from xstilts.evaluation.attack_file import attack_file, main
-from xstilts.evaluation.attack_given import Given
 from xstilts.files import read_json, read_jsonl, write_json, write_jsonl
+from xstilts.robustness import byhand, parallel, terminal
+from xstilts.robustness import file as attack_module
+from xstilts.robustness.byhand import Given
+from xstilts.robustness.file import attack_file, main
 
 HEADS = {"mnli": ("xnli", "pair"), "udpos": ("udpos", "tagging"), "squad": ("mlqa", "span_qa")}
 TEXTS = {
@@ -229,11 +229,11 @@ def test_a_pre_norm_encoder_by_hand_is_read_as_the_catalog_says(tmp_path, monkey
         write_json(tmp_path / named / "model.json", {"name": named})
         identity = catalog.attacks["bumblebee"].identity
         given = Given(encoder=tmp_path / named)
-        made = attack_given.stand_ins(identity, given, catalog, "cpu", "fp32")
+        made = byhand.stand_ins(identity, given, catalog, "cpu", "fp32")
         assert made._encoder["model"]["pre_norm"] is (named == name)
-        monkeypatch.setattr(attack_given.loading, "load", lambda *of: SimpleNamespace(config={"num_hidden_layers": 12}))
+        monkeypatch.setattr(byhand.loading, "load", lambda *of: SimpleNamespace(config={"num_hidden_layers": 12}))
         monkeypatch.setattr(parallel.Aligner, "__init__", lambda self, *of: asked.append(of))
-        find = attack_given.resources(identity, given, catalog, "xnli", "en", tmp_path / "x", "cpu", "fp32")
+        find = byhand.resources(identity, given, catalog, "xnli", "en", tmp_path / "x", "cpu", "fp32")
         assert find({}, "en", [])["align"] and asked.pop()[-1] is (named == name)
 
 
@@ -315,7 +315,7 @@ def test_degenerate_texts_are_outcomes_and_not_errors(folder, tmp_path):
 def test_progress_speaks_after_five_seconds_and_not_too_often():
     now = [0.0]
     stream = io.StringIO()
-    progress = attack_terminal.Progress(stream, lambda: now[0])
+    progress = terminal.Progress(stream, lambda: now[0])
     for done in range(11, 100):
         now[0] += 1
         progress(done, 110, done * 7)
@@ -327,7 +327,7 @@ def test_progress_speaks_after_five_seconds_and_not_too_often():
     assert lines[-1].endswith("s left") or lines[-1].endswith("min left")
     stream = io.StringIO()
     stream.isatty = lambda: True
-    progress = attack_terminal.Progress(stream, lambda: now[0])
+    progress = terminal.Progress(stream, lambda: now[0])
     for done in range(1, 20):
         now[0] += 1
         progress(done, 40, done)

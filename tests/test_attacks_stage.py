@@ -15,11 +15,11 @@ from conftest import ROOT
 from xstilts import catalog as catalogs
 from xstilts.attacks.journal import Journal
 from xstilts.errors import UserError
-from xstilts.evaluation import attack as stage
-from xstilts.evaluation import attack_inputs as inputs
-from xstilts.evaluation.attacker import Attacker, Progress, results
-from xstilts.evaluation.victims import PredictorVictim, RetrievalVictim
 from xstilts.files import read_jsonl, write_jsonl
+from xstilts.robustness import attack as stage
+from xstilts.robustness import inputs
+from xstilts.robustness.attacker import Attacker, Progress, results
+from xstilts.robustness.victims import PredictorVictim, RetrievalVictim
 
 TEXTS = {
     "en": "The old river runs past the stone bridge, and twice a year it floods the meadow behind our house.",
@@ -532,7 +532,7 @@ def test_a_query_has_the_same_result_in_any_company():
 
 def test_attacks_import_neither_torch_nor_transformers():
     code = (
-        "import sys, xstilts.attacks.engine, xstilts.evaluation.victims;"
+        "import sys, xstilts.attacks.engine, xstilts.robustness.victims;"
         "print({'torch', 'transformers', 'pandas'} & set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)

@@ -18,7 +18,7 @@ from xstilts.attacks.units import answer_sentences, apply, meets, units
 from xstilts.data.dictionaries import Dictionaries
 from xstilts.data.dictionary_files import available
 from xstilts.errors import UserError
-from xstilts.evaluation import parallel
+from xstilts.robustness import parallel
 
 ATTACKS = Path(__file__).parent.parent / "catalog" / "attacks"
 CODES = ("de", "en", "ru", "zh", "ar", "hi")
@@ -484,7 +484,7 @@ def test_a_words_vector_is_the_mean_of_its_pieces():
 
 def test_candidates_import_no_torch():
     code = "import sys; from xstilts.attacks.candidates import dictionary, phrases, distractors; "
-    code += "from xstilts.data import dictionaries; from xstilts.evaluation import parallel; "
+    code += "from xstilts.data import dictionaries; from xstilts.robustness import parallel; "
     code += "sys.exit(int('torch' in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -17,7 +17,7 @@ from xstilts.attacks.candidates.single_words import asked_script, cased, fitting
 from xstilts.attacks.proposals import Draft, Resources
 from xstilts.attacks.units import apply, units
 from xstilts.errors import UserError
-from xstilts.evaluation.standins import StandIns
+from xstilts.robustness.standins import StandIns
 from xstilts.schema import read_yaml
 
 WORDS = {
@@ -217,7 +217,7 @@ def test_words_of_every_language_are_words(real_root):
     languages = read_yaml(ROOT / "catalog" / "languages.yaml")
     folders = sorted(path for path in (real_root / "tatoeba").iterdir() if path.name in languages)
     assert len(folders) >= 30
-    from xstilts.evaluation.similar import vocabulary
+    from xstilts.robustness.similar import vocabulary
 
     for folder in folders:
         lines = (folder / "test.jsonl").read_text(encoding="utf-8").splitlines()[:60]
@@ -229,7 +229,7 @@ def test_words_of_every_language_are_words(real_root):
 
 
 def test_the_vocabulary_has_each_word_once_in_its_most_frequent_form():
-    from xstilts.evaluation import similar
+    from xstilts.robustness import similar
 
     rows = [
         {"text": "Cat cat 12 a1 don't. Cat cat? The", "other": "zebra"},
@@ -244,7 +244,7 @@ def test_the_vocabulary_has_each_word_once_in_its_most_frequent_form():
 
 
 def test_capitals_of_turkish_are_those_of_turkish(stand_ins):
-    from xstilts.evaluation import similar
+    from xstilts.robustness import similar
 
     turkish = {"code": "tr", "spaces": True, "script": "Latn"}
     rows = [{"text": "ah ISI ısı ısı. ah İNSAN insan insan."}]
@@ -331,7 +331,7 @@ def test_similarity_sees_every_change_of_a_long_text(stand_ins):
     ],
 )
 def test_where_two_texts_differ(before, after, expected):
-    from xstilts.evaluation.similar import moved, stretches
+    from xstilts.robustness.similar import moved, stretches
 
     found = stretches(before, after)
     assert [(before[a:b], after[c:d]) for a, b, c, d in found] == expected
@@ -369,7 +369,7 @@ def drafts_of(kind):
 
 def true_loss(victim, example):
     """The example's loss as `flips` defines it, by the kind's own functions."""
-    from xstilts.evaluation.flips import _weights
+    from xstilts.robustness.flips import _weights
 
     encode = victim.kind.encode
     features = encode([example], victim.model.tokenizer, victim.labels, victim.hyper, {}, True)
@@ -384,7 +384,7 @@ def true_loss(victim, example):
 @pytest.mark.parametrize("kind", ["pair", "tagging", "span_qa"])
 def test_gains_are_the_first_order_of_the_true_loss(study, kind):
     """Against finite differences: the vocabulary moved a little from each word's piece to the candidate's."""
-    from xstilts.evaluation.flips import Flips
+    from xstilts.robustness.flips import Flips
 
     attacked = victim(study, kind)
     flips, model = Flips(attacked, WORDS["Latn"], True), attacked.model
@@ -416,7 +416,7 @@ def test_gains_are_the_first_order_of_the_true_loss(study, kind):
 
 
 def test_words_of_high_gain_raise_the_loss_more_than_those_of_low(study):
-    from xstilts.evaluation.flips import Flips
+    from xstilts.robustness.flips import Flips
 
     attacked = victim(study, "pair")
     (one, *_) = drafts_of("pair")
@@ -432,8 +432,8 @@ def test_words_of_high_gain_raise_the_loss_more_than_those_of_low(study):
 @pytest.mark.parametrize("kind", ["pair", "tagging", "span_qa"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_gains_do_not_depend_on_the_other_drafts(study, kind, precision):
-    from xstilts.evaluation.flips import Flips
     from xstilts.evaluation.predict import inference
+    from xstilts.robustness.flips import Flips
 
     attacked = victim(study, kind, precision)
     flips, drafts = Flips(attacked, WORDS["Latn"] + WORDS["Cyrl"], True), drafts_of(kind)
@@ -452,7 +452,7 @@ def test_gains_do_not_depend_on_the_other_drafts(study, kind, precision):
 
 def test_every_unit_of_the_input_has_its_own_pieces(study):
     """Words behind the victim's length have no gain; a token after many windows has that of its own piece."""
-    from xstilts.evaluation.flips import Flips
+    from xstilts.robustness.flips import Flips
 
     cut = {"id": "1", "text_a": "a", "text_b": "cat " * 40, "label": "no"}
     (found,) = Flips(victim(study, "pair"), WORDS["Latn"], True)([draft(cut, "pair", ["text_b"], ENGLISH)], 2)
@@ -537,7 +537,7 @@ def test_what_is_missing_is_named(study, tmp_path):
 def test_candidates_import_neither_torch_nor_transformers():
     code = (
         "import sys, xstilts.attacks.candidates.fills, xstilts.attacks.candidates.neighbours;"
-        "import xstilts.attacks.candidates.gradient, xstilts.evaluation.standins;"
+        "import xstilts.attacks.candidates.gradient, xstilts.robustness.standins;"
         "print({'torch', 'transformers', 'tokenizers'} & set(sys.modules))"
     )
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -545,7 +545,7 @@ def test_candidates_import_neither_torch_nor_transformers():
 
 
 def test_a_vocabulary_without_a_word_of_one_piece_proposes_nothing(study):
-    from xstilts.evaluation.flips import Flips
+    from xstilts.robustness.flips import Flips
 
     (found,) = Flips(victim(study, "pair"), ["unbreakablewordwithoutpiece"], True)(drafts_of("pair")[:1], 2)
     assert not any(found.values())

@@ -6,7 +6,7 @@ import pytest
 
 from xstilts.attacks.goals import Goal
 from xstilts.errors import UserError
-from xstilts.evaluation.transfer import SOURCE_FAILED, adversarial, transfer
+from xstilts.robustness.transfer import SOURCE_FAILED, adversarial, transfer
 
 PAIR = Goal(right=1.0, below=1.0)
 

@@ -180,7 +180,7 @@ def test_a_static_attack_puts_the_sources_texts_to_the_other_cell_on_the_same_id
 def test_texts_that_beat_the_source_are_put_to_the_other_cells_model(project, tmp_path):
     """The random model is hardly ever right, so the source's rows are written here: each text is changed to `x`."""
     from xstilts import study as studies
-    from xstilts.evaluation.transfer import run
+    from xstilts.robustness.transfer import run
     from xstilts.specs import Specs
 
     config = yaml.safe_load((ROOT / "studies" / "tiny.yaml").read_text())

@@ -159,7 +159,7 @@ def _score(arguments, rest):
 
 
 def _attack(arguments, rest):
-    from xstilts.evaluation.attack_file import main
+    from xstilts.robustness.file import main
 
     return main(rest)
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from xstilts import files, paths
 from xstilts.attacks.journal import Journal, in_order
 from xstilts.errors import UserError
-from xstilts.evaluation.attacker import chosen
 from xstilts.identity import canonical, sha256
+from xstilts.robustness.attacker import chosen
 
 DATA_ROOT = "XSTILTS_DATA_ROOT"  # where local dictionaries lie
 
@@ -51,7 +51,7 @@ def stand_ins(spec: dict, place: Place, where):
     """The attack's stand-in models, read when first needed; None for a static set, which asks none."""
     if spec["attack"].get("set"):
         return None
-    from xstilts.evaluation.standins import StandIns
+    from xstilts.robustness.standins import StandIns
 
     models = place.below(paths.MODEL_DIR, model="x").parent
     encoders = place.below(paths.ENCODER_DIR, model="x", intermediate="x", seed=1).parents[2]
@@ -64,8 +64,8 @@ def given(spec: dict, place: Place, where) -> Callable:
     @cache
     def aligner():
         from xstilts.evaluation.embedding import layer_at
-        from xstilts.evaluation.parallel import Aligner
         from xstilts.models import loading, runtime
+        from xstilts.robustness.parallel import Aligner
 
         encoder, record = spec["stand_ins"]["encoder"], spec["stand_ins"]["encoder"]["model"]
         folder = place.below(paths.MODEL_DIR, model=record["name"])
@@ -82,7 +82,7 @@ def given(spec: dict, place: Place, where) -> Callable:
         if spec.get("dictionaries"):
             resources["translate"] = dictionaries().translate
         if entry.get("parallel"):
-            from xstilts.evaluation import parallel
+            from xstilts.robustness import parallel
 
             codes = dict.fromkeys([language, *entry["parallel"]])
             resources["parallel"] = parallel.read(place.below(paths.EXAMPLES), entry["name"], codes)

@@ -11,8 +11,8 @@ from xstilts import files
 from xstilts.attacks import candidates
 from xstilts.catalog import Catalog
 from xstilts.errors import UserError
-from xstilts.evaluation.standins import StandIns
 from xstilts.models import loading, runtime
+from xstilts.robustness.standins import StandIns
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ def resources(
 
     def found_for(entry: dict, code: str, rows: list[dict]) -> dict:
         from xstilts.data.dictionaries import Dictionaries
-        from xstilts.evaluation import parallel
         from xstilts.evaluation.embedding import layer_at
+        from xstilts.robustness import parallel
 
         found = {}
         if given.dictionaries:

@@ -14,9 +14,9 @@ from xstilts import files, paths
 from xstilts.attacks import goals
 from xstilts.attacks.outcomes import FAILED, SKIPPED, SUCCEEDED, WRONG_BEFORE
 from xstilts.errors import UserError
-from xstilts.evaluation import attacker
-from xstilts.evaluation.attack import read
-from xstilts.evaluation.attack_inputs import Place
+from xstilts.robustness import attacker
+from xstilts.robustness.attack import read
+from xstilts.robustness.inputs import Place
 
 SOURCE_FAILED = "source failed"  # the attack did not succeed on its source, or skipped the example there
 HELD = "held"  # the text that beat the source did not beat this victim

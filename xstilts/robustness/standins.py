@@ -85,7 +85,7 @@ class StandIns:
         if named.get("encoder") and not aligns:  # else it is read for `align` alone
             made["similarity"] = self.similar.similarity
         if {"neighbours", "gradient"} & set(transforms):
-            from xstilts.evaluation.similar import vocabulary
+            from xstilts.robustness.similar import vocabulary
 
             made["vocabulary"] = vocabulary(rows, fields, language)
         if "neighbours" in transforms:
@@ -94,7 +94,7 @@ class StandIns:
             least = (identity.get("options") or {}).get("least", LEAST)
             made["neighbours"] = self.similar.neighbours(made["vocabulary"], least, language["code"])
         if "gradient" in transforms:
-            from xstilts.evaluation.flips import KINDS, Flips
+            from xstilts.robustness.flips import KINDS, Flips
 
             if victim is None:
                 raise UserError(
@@ -106,8 +106,8 @@ class StandIns:
     @cached_property
     def fills(self):
         """The masked language model as `masked.Fills`."""
-        from xstilts.evaluation.masked import Fills
         from xstilts.models import loading, runtime
+        from xstilts.robustness.masked import Fills
 
         if not self._mlm:
             raise UserError("stand_ins.mlm: the attack needs a masked language model, and the job's spec names none")
@@ -129,8 +129,8 @@ class StandIns:
     def similar(self):
         """The similarity encoder as `similar.Similar`."""
         from xstilts.evaluation.embedding import Embedder, layer_at
-        from xstilts.evaluation.similar import Similar
         from xstilts.models import loading, runtime
+        from xstilts.robustness.similar import Similar
 
         if not self._encoder:
             raise UserError("stand_ins.encoder: the attack needs a sentence encoder, and the job's spec names none")

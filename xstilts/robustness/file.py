@@ -11,12 +11,12 @@ from xstilts import files, schema
 from xstilts.attacks import alphabets, engine, keyboards
 from xstilts.attacks.journal import Journal
 from xstilts.errors import UserError
-from xstilts.evaluation import attack_given, attack_terminal, exported
-from xstilts.evaluation.attack import read
-from xstilts.evaluation.attack_given import Given
-from xstilts.evaluation.attacker import Attacker, summary
 from xstilts.identity import stage_code
 from xstilts.models import checkpoints, loading, runtime
+from xstilts.robustness import byhand, exported, terminal
+from xstilts.robustness.attack import read
+from xstilts.robustness.attacker import Attacker, summary
+from xstilts.robustness.byhand import Given
 
 
 def attack_file(
@@ -63,7 +63,7 @@ def attack_file(
     if identity["set"]:
         raise UserError(f"--attack {name}: a static set is no attack on other texts; a study puts it to its models")
     given.check(name, identity)
-    known = attack_given.known(Path(base or model), catalog)
+    known = byhand.known(Path(base or model), catalog)
     trained = entry["training_task"] = entry.get("training_task")
     config, hyper = _settings(model, base, trained, entry["kind"])
     entry["hyper"] = hyper or catalog.preset(trained or task, preset, model=known)
@@ -72,11 +72,11 @@ def attack_file(
     rows = _rows(Path(data), entry)
 
     where = runtime.device(device)
-    loaded, pre_norm = _load(model, base, entry, where, precision), attack_given.pre_norm(Path(base or model), catalog)
+    loaded, pre_norm = _load(model, base, entry, where, precision), byhand.pre_norm(Path(base or model), catalog)
     attacker = Attacker(
         loaded, loaded.config["num_hidden_layers"], identity, languages, examples, seed, precision, pre_norm,
-        attack_given.stand_ins(identity, given, catalog, where, precision), seconds,
-        attack_given.resources(identity, given, catalog, task, language, Path(data), where, precision),
+        byhand.stand_ins(identity, given, catalog, where, precision), seconds,
+        byhand.resources(identity, given, catalog, task, language, Path(data), where, precision),
         (shard[0] - 1, shard[1]),
     )  # fmt: skip
     key = {
@@ -88,7 +88,7 @@ def attack_file(
     kept = Path(f"{out}.journal")
     if not resume:
         kept.unlink(missing_ok=True)
-    progress = attack_terminal.Progress()
+    progress = terminal.Progress()
     with Journal(kept, key) as journal:
         try:
             outcomes, _ = attacker(rows, entry, language, journal, progress)
@@ -203,7 +203,7 @@ def main(argv: list[str] | None = None) -> int:
     most = options.pop("show")
 
     def show(outcomes: list) -> None:
-        if most and (text := attack_terminal.gallery(outcomes, most, attack_terminal.coloured())):
+        if most and (text := terminal.gallery(outcomes, most, terminal.coloured())):
             print(text)
 
     print(attack_file(**options, given=given, show=show))

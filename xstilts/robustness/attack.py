@@ -20,10 +20,10 @@ from xstilts import files, paths
 from xstilts.attacks import engine
 from xstilts.attacks.outcomes import SUCCEEDED, escaped
 from xstilts.errors import UserError
-from xstilts.evaluation import attack_inputs as inputs
-from xstilts.evaluation.attack_inputs import Journals, Place
-from xstilts.evaluation.attacker import Attacker, Progress, summary
 from xstilts.identity import canonical, sha256
+from xstilts.robustness import inputs
+from xstilts.robustness.attacker import Attacker, Progress, summary
+from xstilts.robustness.inputs import Journals, Place
 
 __all__ = ["Attacker", "read", "run", "summary"]
 

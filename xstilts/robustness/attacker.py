@@ -14,7 +14,7 @@ from xstilts.attacks import engine
 from xstilts.attacks.journal import Journal, shard
 from xstilts.attacks.outcomes import FAILED, SKIPPED, SUCCEEDED, Outcome, texts
 from xstilts.attacks.proposals import Resources
-from xstilts.evaluation.victims import PredictorVictim, RetrievalVictim
+from xstilts.robustness.victims import PredictorVictim, RetrievalVictim
 
 ENGLISH = "en"
 STATIC = "static set"  # the `why` of all rows of a published set: no attack was run

@@ -18,10 +18,10 @@ from xstilts.attacks.candidates.single_words import asked_script, fitting, word_
 from xstilts.attacks.proposals import Draft
 from xstilts.attacks.units import Unit
 from xstilts.data.kinds.sequences import clean, ids_of, truncate_pair
-from xstilts.evaluation.masked import filled_up
 from xstilts.evaluation.predict import at_once, longest, stable_batches
 from xstilts.models import trimming
 from xstilts.models.tokenizers import META
+from xstilts.robustness.masked import filled_up
 
 KINDS = ("pair", "tagging", "span_qa")
 
