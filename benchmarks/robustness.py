@@ -19,10 +19,9 @@ from benchmarks.grids import grid
 
 FILES = {"cell": "robustness", "change": "robustness_changes", "transfer": "transfer"}
 KEPT = {
-    "cell": "attack mode source model intermediate target language n skipped clean attacked success_rate success_low "
-    "success_high queries vanished",
+    "cell": "attack mode source model intermediate target language n clean attacked success_rate",
     "change": "attack mode source model intermediate target language change change_low change_high p_holm n_examples",
-    "transfer": "attack target source model intermediate n success_rate success_low success_high",
+    "transfer": "attack target source model intermediate n success_rate",
 }
 
 TARGETS = ("xnli", "pawsx", "udpos", "panx", "xquad", "mlqa", "tydiqa", "bucc2018", "tatoeba")
@@ -37,6 +36,10 @@ def collect(config: Path, results: Path, data_root: str) -> list[dict]:
     for piece, name in FILES.items():
         with open(results / f"{name}.csv", encoding="utf-8", newline="") as file:
             for row in csv.DictReader(file):
+                if piece == "cell" and row["mode"] == "static" and row["source"] != "set":
+                    continue  # transferred texts: transfer.csv sums them up
+                if piece == "change" and row["language"] != "mean":
+                    continue
                 rows.append({"piece": piece} | {key: _value(row[key]) for key in KEPT[piece].split()})
     planned = study.load({**read_yaml(config), "data_root": data_root}, str(config))
     return rows + [{"piece": "not run", **row} for row in planned.not_run]

@@ -134,7 +134,7 @@ def _encoder(asked: dict, least: dict) -> str:
     if not encoder:
         return ""
     where = ", ".join(f"{key} {encoder[key]}" for key in ("layer", "pooling") if encoder.get(key) is not None)
-    text = f"similarity and alignment by the encoder `{encoder['model']}`" + (f" ({where})" if where else "")
+    text = f"similarity or alignment by the encoder `{encoder['model']}`" + (f" ({where})" if where else "")
     limit = least.get("least")
     return text + (f", cosine at least {limit:g} on its own scale, not that of the paper's encoder" if limit else "")
 
