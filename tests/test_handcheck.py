@@ -128,3 +128,15 @@ def test_what_is_no_sheet_is_refused(tmp_path):
     path.write_bytes("attack,label_holds,readable\nx,ä,y\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"UTF-8"):
         handcheck.shares(path)
+
+
+def test_a_study_is_found_by_its_name_whatever_its_data_need(results, tmp_path, monkeypatch):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "mine").symlink_to(results)
+    (tmp_path / "mine.yaml").write_text("study: mine\nsources: [local]\ndata_root: null\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert handcheck.main(["mine.yaml", "--out", "sheet.csv", "--items", "5"]) == 0
+    assert len(read((tmp_path / "sheet.csv").read_text(encoding="utf-8"))) == 5
+    (tmp_path / "mine.yaml").write_text("study: other\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"results/other: no attacks here: run the study first"):
+        handcheck.main(["mine.yaml", "--out", "next.csv"])

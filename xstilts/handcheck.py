@@ -18,6 +18,7 @@ from xstilts.attacks.visible import visible
 from xstilts.errors import UserError
 from xstilts.files import read_jsonl, write_text
 from xstilts.report import examples
+from xstilts.schema import read_yaml
 from xstilts.text_table import table
 
 COLUMNS = ("id", "attack", "target", "language", "model", "original", "adversarial", "other", "gold", "label_holds",
@@ -178,14 +179,16 @@ def _share(answers: list[str]) -> str:
 
 
 def _results(study: str, results: Path | None) -> Path:
-    """The results folder of a study file, or a results folder that is named itself."""
-    if results:
-        return results
-    if Path(study).is_dir():
-        return Path(study)
-    from xstilts.check.page import load_file
-
-    return Path("results") / load_file(study).name
+    """The results folder of a study file (by the name that it gives itself) or the folder itself."""
+    folder = results or Path(study)
+    if not results and folder.suffix in (".yaml", ".yml"):
+        name = read_yaml(folder).get("study")
+        if not name:
+            raise UserError(f"{study}: study: missing. Give the results folder with --results")
+        folder = Path("results", str(name))
+    if not (folder / "attacks").is_dir():
+        raise UserError(f"{folder}: no attacks here: run the study first, or give its results folder with --results")
+    return folder
 
 
 def main(argv: list[str] | None = None) -> int:
