@@ -454,8 +454,8 @@ def test_an_alignment_does_not_depend_on_what_is_aligned_with_it(aligner):
         assert np.array_equal(one, other)  # to the bit
 
 
-def test_every_batch_of_one_width_has_one_shape(aligner, monkeypatch):
-    # matrix products of another shape may add up in another order, on some machines
+def test_batches_of_the_aligner_are_stable(aligner, monkeypatch):
+    # widths of a row's own, rows in eights: see predict.stable_batches
     shapes, computed = [], aligner.model.hidden_states
     monkeypatch.setattr(
         aligner.model, "hidden_states", lambda ids, *rest: shapes.append(tuple(ids.shape)) or computed(ids, *rest)
@@ -463,7 +463,7 @@ def test_every_batch_of_one_width_has_one_shape(aligner, monkeypatch):
     texts = [tuple(row["text_a"].split()) for row in generated("xnli", "en")[:30]]
     aligner.align([(text, text) for text in texts])
     aligner.align([(texts[0], texts[0])])
-    assert {rows for rows, _ in shapes} == {8} and all(width % 8 == 0 for _, width in shapes)
+    assert all(rows % 8 == 0 and width % 8 == 0 for rows, width in shapes)
 
 
 def test_a_text_is_aligned_with_itself_word_by_word_up_to_the_length_limit(aligner):

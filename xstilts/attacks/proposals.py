@@ -13,8 +13,6 @@ from random import Random
 
 from xstilts.attacks.units import Unit
 
-TEXT = "text"  # of `Resources.parallel`: the same example in other languages
-
 
 def generator(*parts: object) -> Random:
     """A random generator that depends on `parts` alone (SHA-256 of their texts, so equal on every platform)."""
@@ -72,7 +70,7 @@ class Resources:
     align(pairs): for each pair of word lists the aligned (i, j), rising.
     translate(word, source, target): its translations by the dictionaries, best first.
     parallel: example id -> language code -> the same example in that language.
-    passages: texts of the file (its contexts), for distractors; example id -> index of its own.
+    passages: texts of the file (its contexts), for distractors.
     """
 
     fills: Callable | None = None

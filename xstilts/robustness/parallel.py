@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from xstilts import files
-from xstilts.data.kinds.sequences import Layout, ids_of
+from xstilts.data.kinds.sequences import Layout, ids_of, inputs
 from xstilts.errors import UserError
 
-MULTIPLE = 8  # a row is padded to a multiple of so many pieces
-ROWS = 8  # sequences of a batch, always: what is computed for a row then depends on its own width alone
 Words = tuple[str, ...]
 
 
@@ -69,40 +67,25 @@ class Aligner:
 
     def _vectors(self, lists: list[Words]) -> list[np.ndarray]:
         """(words with a vector, hidden) float32 rows of length 1; words at the end of a list may have none."""
-        import torch
-
-        from xstilts.evaluation.predict import inference
+        from xstilts.evaluation.predict import at_once, inference, longest, stable_batches, widened
 
         pieces = ids_of((word for words in lists for word in words), self.model.tokenizer)
         sequences = [[piece for word in words for piece in pieces[word]] for words in lists]
         rows = [self.layout.single(sequence) for sequence in sequences]
+        lengths = [len(row) for row in rows]
         found = [np.zeros((0, self.model.config["hidden_size"]), np.float32)] * len(lists)
         with inference(self.model, self.precision) as device:
-            for numbers, width in batches([len(row) for row in rows]):
-                ids = np.full((ROWS, width), self.model.pad_id, np.int64)
-                mask = np.zeros((ROWS, width), np.int64)
-                for place in range(ROWS):
-                    row = rows[numbers[min(place, len(numbers) - 1)]]  # the last one again where rows are missing
-                    ids[place, : len(row)], mask[place, : len(row)] = row, 1
-                self.tokens += sum(len(rows[number]) for number in numbers)
-                states = self.model.hidden_states(
-                    torch.from_numpy(ids).to(device), torch.from_numpy(mask).to(device), self.layer
-                )[self.layer]
+            for numbers, width in stable_batches(lengths, at_once(device), device, longest=longest(self.model)):
+                plain = inputs([rows[number] for number in numbers], self.model.pad_id)
+                batch = {name: one.to(device) for name, one in widened(plain, width, self.model.pad_id).items()}
+                numbers = list(dict.fromkeys(numbers))  # the last may be repeated
+                self.tokens += sum(lengths[number] for number in numbers)
+                states = self.model.hidden_states(batch["input_ids"], batch["attention_mask"], self.layer)[self.layer]
                 states = (self.norm(states) if self.norm else states).float().cpu().numpy()
                 for place, number in enumerate(numbers):
                     counts = [len(pieces[word]) for word in lists[number]]
                     found[number] = word_vectors(states[place, 1 : len(rows[number]) - 1], counts)
         return found
-
-
-def batches(lengths: list[int]) -> Iterable[tuple[list[int], int]]:
-    """(numbers of up to `ROWS` sequences, their padded width): sequences of equal padded width, longest first."""
-    widths: dict[int, list[int]] = {}
-    for number, length in enumerate(lengths):
-        widths.setdefault(-(-length // MULTIPLE) * MULTIPLE, []).append(number)
-    for width, numbers in sorted(widths.items(), reverse=True):
-        for start in range(0, len(numbers), ROWS):
-            yield numbers[start : start + ROWS], width
 
 
 def word_vectors(states: np.ndarray, counts: list[int]) -> np.ndarray:
